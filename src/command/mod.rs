@@ -1,0 +1,2 @@
+//! What Redis commands mean to the data path.
+pub mod table;

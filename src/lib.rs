@@ -1,0 +1,6 @@
+//! Gripfast: a sidecar that keeps web sessions alive through Redis failovers.
+pub mod command;
+pub mod config;
+pub mod data_plane;
+pub mod metrics;
+pub mod seam;

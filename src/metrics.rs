@@ -1,0 +1,1 @@
+//! Every metric of the sidecar: name, unit, help, labels.

@@ -1,0 +1,139 @@
+//! What a simulation replaces: sockets and randomness.
+//!
+//! The clock needs no type of its own: everything that waits or measures uses `tokio::time`, which a test can pause and
+//! step (`std::time::Instant` is banned by lint). Sockets come from a [`Dial`] or an [`Accept`], random numbers from an
+//! [`Entropy`]; both are handed in by [`crate::app`], and nothing else in the crate opens a socket or asks for chance.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+
+/// A byte stream in both directions: TCP, Unix socket, later TLS, in tests a pipe in memory.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream whose kind is known only at run time.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A dial under way.
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;
+
+/// A host and a port as they stand in the configuration; the name is resolved anew at each dial.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Name or address, an IPv6 address without its brackets.
+    pub host: String,
+    /// TCP port, 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Opens connections to Redis and to Sentinels.
+pub trait Dial: Send + Sync {
+    /// Starts to connect to `address`; dropping the returned future abandons the attempt.
+    fn dial(&self, address: &HostPort) -> Dialing;
+}
+
+/// Takes connections from applications.
+pub trait Accept: Send {
+    /// Takes the next connection, or registers the task to be woken when there is one.
+    ///
+    /// # Errors
+    /// Whatever `accept` reports; a lack of descriptors or memory is worth another try later.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BoxStream>>;
+
+    /// Says where it listens, for logs.
+    fn name(&self) -> String;
+}
+
+/// Dials over the kernel's TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpDial;
+
+impl Dial for TcpDial {
+    fn dial(&self, address: &HostPort) -> Dialing {
+        let target = (address.host.clone(), address.port);
+        Box::pin(async move {
+            let stream = TcpStream::connect(target).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+}
+
+impl Accept for TcpListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BoxStream>> {
+        TcpListener::poll_accept(self, cx).map(|accepted| {
+            let (stream, _) = accepted?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+
+    fn name(&self) -> String {
+        self.local_addr()
+            .map_or_else(|_| "tcp".into(), |address| address.to_string())
+    }
+}
+
+/// A Unix socket and where it lies.
+#[derive(Debug)]
+pub struct UnixAccept {
+    /// The listening socket.
+    pub listener: UnixListener,
+    /// Its path in the file system.
+    pub path: PathBuf,
+}
+
+impl Accept for UnixAccept {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BoxStream>> {
+        self.listener
+            .poll_accept(cx)
+            .map_ok(|(stream, _)| Box::new(stream) as BoxStream)
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// A seeded source of chance, for jitter: not for secrets (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Entropy(u64);
+
+impl Entropy {
+    /// Starts the sequence that belongs to `seed`.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Starts a sequence of its own for this process.
+    pub fn from_system() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self(RandomState::new().hash_one(std::process::id()))
+    }
+
+    /// Returns the next number of the sequence.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
