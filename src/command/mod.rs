@@ -1,2 +1,5 @@
-//! What Redis commands mean to the data path.
+//! What Redis commands mean to the data path: pure, without clocks and sockets.
+
+mod catalog;
+pub mod local;
 pub mod table;

@@ -1,0 +1,312 @@
+//! What is answered without Redis: the handshake and the checks that connection pools make, in Redis's own words.
+//!
+//! PHP dials once a web request; pools send PING or UNWATCH at each borrow. So these commands are hot-path code and cost
+//! no upstream round trip. Only their plain, well-formed shapes are read here; every odd shape (a wrong number of words,
+//! a name that Redis would refuse) is left to the server, which finds the words for it.
+
+use crate::config::Credentials;
+use crate::resp::encode::{self, Protocol};
+
+/// A well-formed HELLO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// The protocol asked for; `None`: the present one stays.
+    pub protocol: Option<Protocol>,
+    /// User and password.
+    pub auth: Option<(&'a [u8], &'a [u8])>,
+    /// Name of the connection.
+    pub name: Option<&'a [u8]>,
+}
+
+/// Reads the words after HELLO; `None` when the server should judge them.
+pub fn hello<'a>(words: impl Iterator<Item = &'a [u8]>) -> Option<Hello<'a>> {
+    let mut words = words;
+    let mut hello = Hello {
+        protocol: match words.next() {
+            None => return Some(Hello::default()),
+            Some(b"2") => Some(Protocol::Resp2),
+            Some(b"3") => Some(Protocol::Resp3),
+            Some(_) => return None,
+        },
+        ..Hello::default()
+    };
+    while let Some(option) = words.next() {
+        if option.eq_ignore_ascii_case(b"AUTH") {
+            hello.auth = Some((words.next()?, words.next()?));
+        } else if option.eq_ignore_ascii_case(b"SETNAME") {
+            hello.name = Some(words.next().filter(|name| is_name(name))?);
+        } else {
+            return None;
+        }
+    }
+    Some(hello)
+}
+
+/// Tells whether a client shows the very credentials that our links use, so that they need not be asked about upstream.
+pub fn is_own_identity(credentials: &Credentials, user: &[u8], password: &[u8]) -> bool {
+    let own_user = credentials.username.as_deref().unwrap_or("default");
+    credentials
+        .password
+        .as_ref()
+        .is_some_and(|own| own.reveal().as_bytes() == password && own_user.as_bytes() == user)
+}
+
+/// Tells whether CLIENT SETNAME and SETINFO take this value.
+///
+/// Source: redis `src/networking.c`, `validateClientAttr`.
+pub fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Reads a database number as clients write it; `None` when the server should judge it.
+pub fn database(word: &[u8]) -> Option<u32> {
+    let plain = match word {
+        [b'0'] => true,
+        [b'1'..=b'9', rest @ ..] => rest.len() < 5 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    plain
+        .then(|| word.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')))
+}
+
+/// What a CLIENT subcommand means for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientWord {
+    /// SETNAME.
+    SetName,
+    /// GETNAME.
+    GetName,
+    /// SETINFO.
+    SetInfo,
+    /// Asks or tells who the connection is: it keeps a link of its own for life.
+    Identity,
+    /// Changes what the server sends to the connection, or how it treats all its commands.
+    OwnConnection,
+    /// PAUSE.
+    Pause,
+    /// UNPAUSE.
+    Unpause,
+    /// MAINT_NOTIFICATIONS: promises pushes that would not come, so it is refused.
+    MaintNotifications,
+    /// Anything else.
+    Other,
+}
+
+/// Reads a CLIENT subcommand.
+pub fn client_word(word: &[u8]) -> ClientWord {
+    const WORDS: &[(&str, ClientWord)] = &[
+        ("SETNAME", ClientWord::SetName),
+        ("GETNAME", ClientWord::GetName),
+        ("SETINFO", ClientWord::SetInfo),
+        ("ID", ClientWord::Identity),
+        ("INFO", ClientWord::Identity),
+        ("LIST", ClientWord::Identity),
+        ("KILL", ClientWord::Identity),
+        ("NO-EVICT", ClientWord::Identity),
+        ("GETREDIR", ClientWord::Identity),
+        ("TRACKINGINFO", ClientWord::Identity),
+        ("TRACKING", ClientWord::OwnConnection),
+        ("CACHING", ClientWord::OwnConnection),
+        ("REPLY", ClientWord::OwnConnection),
+        ("NO-TOUCH", ClientWord::OwnConnection),
+        ("CAPA", ClientWord::OwnConnection),
+        ("IMPORT-SOURCE", ClientWord::OwnConnection),
+        ("PAUSE", ClientWord::Pause),
+        ("UNPAUSE", ClientWord::Unpause),
+        ("MAINT_NOTIFICATIONS", ClientWord::MaintNotifications),
+    ];
+    WORDS
+        .iter()
+        .find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()))
+        .map_or(ClientWord::Other, |(_, meaning)| *meaning)
+}
+
+/// What we know of the server from its greeting, enough to answer a handshake as it would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `redis`, `valkey` …
+    pub server: String,
+    /// The version as HELLO gave it.
+    pub version: String,
+    /// HELLO's reply around the connection's id, by protocol (2, 3).
+    hello: [(Vec<u8>, Vec<u8>); 2],
+}
+
+impl ServerFacts {
+    /// Learns from a reply to HELLO 3; `None` when it is not such a reply.
+    pub fn from_hello(reply: &[u8]) -> Option<Self> {
+        let entries = hello_entries(reply)?;
+        let text = |wanted: &[u8]| {
+            entries
+                .iter()
+                .find(|(key, _)| bulk_body(key) == wanted)
+                .map(|(_, value)| String::from_utf8_lossy(bulk_body(value)).into_owned())
+        };
+        Some(Self {
+            server: text(b"server")?,
+            version: text(b"version")?,
+            hello: [Protocol::Resp2, Protocol::Resp3]
+                .map(|protocol| hello_template(&entries, protocol)),
+        })
+    }
+
+    /// Appends the reply to HELLO for a connection with that id, which now speaks `protocol`.
+    pub fn write_hello(&self, out: &mut Vec<u8>, protocol: Protocol, id: u64) {
+        let (before, after) = &self.hello[usize::from(protocol == Protocol::Resp3)];
+        out.extend_from_slice(before);
+        encode::header(out, b':', id as i64);
+        out.extend_from_slice(after);
+    }
+
+    /// Tells whether the server knows CLIENT SETINFO (Redis 7.2, every Valkey).
+    pub fn has_setinfo(&self) -> bool {
+        self.version_number() >= (7, 2)
+    }
+
+    /// Appends the refusal of an unknown CLIENT subcommand, in this server's words.
+    ///
+    /// Source: redis `src/server.c`, `getFullCommandName` users; 6.2: `src/networking.c`, `addReplySubcommandSyntaxError`.
+    pub fn write_unknown_client_word(&self, out: &mut Vec<u8>, word: &[u8]) {
+        // The server prints at most 128 bytes of the word, up to a NUL, and line ends as blanks.
+        let end = word.iter().position(|&byte| byte == 0).unwrap_or(word.len());
+        let shown: Vec<u8> = word[..end.min(128)]
+            .iter()
+            .map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte })
+            .collect();
+        out.extend_from_slice(match self.version_number() < (7, 0) {
+            true => b"-ERR Unknown subcommand or wrong number of arguments for '",
+            false => b"-ERR unknown subcommand '",
+        });
+        out.extend_from_slice(&shown);
+        out.extend_from_slice(b"'. Try CLIENT HELP.\r\n");
+    }
+
+    /// Tells whether the server has sharded pub/sub (Redis 7.0, every Valkey).
+    pub fn has_spublish(&self) -> bool {
+        self.version_number() >= (7, 0)
+    }
+
+    fn version_number(&self) -> (u32, u32) {
+        let mut parts = self.version.split('.').map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+}
+
+/// Cuts the map that HELLO 3 answers into its keys and values, each as the bytes that came.
+fn hello_entries(reply: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut count = 0;
+    let first = |header: crate::resp::frame::Header, count: &mut i64| {
+        if header.start == 0 && header.kind == b'%' {
+            *count = header.length;
+        }
+    };
+    let mut start = 0;
+    crate::resp::Scanner::default()
+        .visit(reply, 1, |header| {
+            first(header, &mut count);
+            if header.start == 0 {
+                start = header.end;
+            }
+        })
+        .ok()?;
+    let mut rest = reply.get(start..)?;
+    let mut next = || {
+        let run = crate::resp::Scanner::default().run(rest, 1).ok()?;
+        let (frame, tail) = rest.split_at(run.consumed);
+        rest = tail;
+        (run.frames == 1).then_some(frame)
+    };
+    (0..count).map(|_| Some((next()?, next()?))).collect()
+}
+
+fn hello_template(entries: &[(&[u8], &[u8])], protocol: Protocol) -> (Vec<u8>, Vec<u8>) {
+    let mut parts = (Vec::new(), Vec::new());
+    match protocol {
+        Protocol::Resp2 => encode::header(&mut parts.0, b'*', entries.len() as i64 * 2),
+        Protocol::Resp3 => encode::header(&mut parts.0, b'%', entries.len() as i64),
+    }
+    let mut past_id = false;
+    for (key, value) in entries {
+        let out = if past_id { &mut parts.1 } else { &mut parts.0 };
+        out.extend_from_slice(key);
+        match (bulk_body(key), protocol) {
+            (b"id", _) => past_id = true,
+            (b"proto", _) => encode::header(out, b':', protocol.number().into()),
+            (_, Protocol::Resp3) => out.extend_from_slice(value),
+            (_, Protocol::Resp2) => {
+                // Scanned whole before, so it scans again.
+                let _ = crate::resp::Scanner::default().run_as_resp2(value, 1, out);
+            }
+        }
+    }
+    parts
+}
+
+fn bulk_body(frame: &[u8]) -> &[u8] {
+    let start = frame.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    frame.get(start..frame.len().saturating_sub(2)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    const HELLO: &[u8] = b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n\
+        $5\r\nproto\r\n:3\r\n$2\r\nid\r\n:12\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n\
+        $4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*1\r\n%1\r\n$4\r\nname\r\n$1\r\nx\r\n";
+
+    #[test]
+    fn hello_is_answered_as_the_server_did() {
+        let facts = ServerFacts::from_hello(HELLO).unwrap();
+        let mut out = Vec::new();
+        facts.write_hello(&mut out, Protocol::Resp3, 12);
+        assert_eq!(out, HELLO);
+        out.clear();
+        facts.write_hello(&mut out, Protocol::Resp2, 9);
+        let expected = String::from_utf8(HELLO.to_vec())
+            .unwrap()
+            .replace("%7", "*14")
+            .replace("%1", "*2")
+            .replace(":3\r\n", ":2\r\n")
+            .replace(":12", ":9");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!((facts.server.as_str(), facts.version.as_str()), ("redis", "7.0.15"));
+        assert!(!facts.has_setinfo() && facts.has_spublish());
+    }
+
+    #[test]
+    fn only_plain_hellos_are_read() {
+        let read = |words: &[&'static str]| hello(words.iter().map(|word| word.as_bytes()));
+        assert_eq!(read(&[]).unwrap().protocol, None);
+        let full = read(&["3", "auth", "u", "p", "SETNAME", "me"]).unwrap();
+        assert_eq!(full.protocol, Some(Protocol::Resp3));
+        assert_eq!(full.auth, Some((&b"u"[..], &b"p"[..])));
+        assert_eq!(full.name, Some(&b"me"[..]));
+        for odd in [&["4"][..], &["03"], &["3", "AUTH", "u"], &["2", "SETNAME", "a b"], &["2", "X"]] {
+            assert_eq!(read(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_credentials_are_answered_here() {
+        let with = |username: Option<&str>| Credentials {
+            username: username.map(str::to_owned),
+            password: Some(Secret::new("pw".into())),
+        };
+        assert!(is_own_identity(&with(None), b"default", b"pw"));
+        assert!(is_own_identity(&with(Some("app")), b"app", b"pw"));
+        assert!(!is_own_identity(&with(Some("app")), b"default", b"pw"));
+        assert!(!is_own_identity(&with(None), b"default", b"PW"));
+        assert!(!is_own_identity(&Credentials::default(), b"default", b""));
+    }
+
+    #[test]
+    fn databases_are_plain_numbers() {
+        assert_eq!(database(b"0"), Some(0));
+        assert_eq!(database(b"15"), Some(15));
+        for odd in [&b""[..], b"01", b"-1", b"1 ", b"x", b"9999999"] {
+            assert_eq!(database(odd), None);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! One client connection: what it sent and was not yet handled, what it is still to be sent, what it has negotiated.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::metrics::CloseCause;
+use crate::outbox::Outbox;
+use crate::reactor::Bell;
+use crate::resp::{Protocol, Scanner};
+use crate::seam::BoxStream;
+use crate::upstream::link::LinkId;
+
+/// A client connection's place in the slab, and which of the connections that had this place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId {
+    /// Place in the slab.
+    pub index: u32,
+    /// Raised with each connection.
+    pub serial: u32,
+}
+
+/// What makes a client keep the link that it owns although nothing is in flight on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Between MULTI and EXEC or DISCARD.
+    pub multi: bool,
+    /// Between WATCH and EXEC, DISCARD or UNWATCH.
+    pub watch: bool,
+    /// It asked who it is; its session commands still take the tracked link.
+    pub identity: bool,
+}
+
+impl Held {
+    /// Tells whether all commands must go over the owned link.
+    pub fn takes_everything(self) -> bool {
+        self.multi || self.watch
+    }
+
+    /// Tells whether the owned link must be kept.
+    pub fn keeps_link(self) -> bool {
+        self.takes_everything() || self.identity
+    }
+}
+
+/// Why the next request of a client is not looked at yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stall {
+    /// It is.
+    #[default]
+    None,
+    /// Replies of another lane are still in flight: a client's order is kept.
+    Lane,
+    /// A reply in flight decides how the next request is to be read.
+    Settling,
+    /// No pinned link is free.
+    Pinned,
+    /// It waited for a pinned link in vain: the next request is answered with an error.
+    PinnedDenied,
+    /// That link has too much to write already.
+    Congested(LinkId),
+    /// The client does not read its replies.
+    Output,
+    /// Its own link was lost; whether the server lives decides what it is told.
+    Verdict,
+}
+
+/// What a client has told of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Introduction {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Vec<u8>,
+}
+
+/// One client connection.
+pub struct Client {
+    /// Which of the connections that had this place.
+    pub serial: u32,
+    /// The socket.
+    pub stream: BoxStream,
+    /// Rung when the socket, or a part of ours that this client waits for, is ready.
+    pub bell: Arc<Bell>,
+    /// The bell as the runtime wants it.
+    pub waker: Waker,
+    /// Requests that arrived and were not handled yet.
+    pub input: Vec<u8>,
+    /// The front request can't be whole before `input` has that many bytes.
+    pub need: usize,
+    /// Replies to be written.
+    pub output: Outbox,
+    /// Whether it stands on the list of those to be flushed at the end of the turn.
+    pub dirty: bool,
+    /// Negotiated by HELLO.
+    pub protocol: Protocol,
+    /// Chosen by SELECT.
+    pub database: u32,
+    /// Told by CLIENT SETNAME and SETINFO.
+    pub introduction: Option<Box<Introduction>>,
+    /// Replies awaited, all from `lane`.
+    pub inflight: u32,
+    /// The link that carries what is in flight.
+    pub lane: Option<LinkId>,
+    /// The pinned link that it owns at the moment.
+    pub own: Option<LinkId>,
+    /// Why it keeps it.
+    pub held: Held,
+    /// The transaction (or WATCH) was lost together with its link: refused until the client ends it.
+    pub poisoned: bool,
+    /// Its bytes go over its own link unread, both ways, until one side closes.
+    pub raw: bool,
+    /// A request that is larger than what we wait for, on its way through the own link.
+    pub upload: Option<Scanner>,
+    /// What is in flight may wait in the server for another client.
+    pub blocking: bool,
+    /// Why its next request is not looked at.
+    pub stall: Stall,
+    /// The client has sent all that it will.
+    pub eof: bool,
+    /// To be closed once its replies are written.
+    pub closing: Option<CloseCause>,
+    /// Whether its replies once outgrew the soft bound: it then may have fewer requests in flight.
+    pub reads_slowly: bool,
+}
+
+impl Client {
+    /// Makes the state of a connection just taken.
+    pub fn new(serial: u32, stream: BoxStream, bell: Arc<Bell>) -> Self {
+        Self {
+            serial,
+            stream,
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            input: Vec::new(),
+            need: 0,
+            output: Outbox::default(),
+            dirty: false,
+            protocol: Protocol::Resp2,
+            database: 0,
+            introduction: None,
+            inflight: 0,
+            lane: None,
+            own: None,
+            held: Held::default(),
+            poisoned: false,
+            raw: false,
+            upload: None,
+            blocking: false,
+            stall: Stall::None,
+            eof: false,
+            closing: None,
+            reads_slowly: false,
+        }
+    }
+
+    /// Returns what it told of itself, to be changed.
+    pub fn introduce(&mut self) -> &mut Introduction {
+        self.introduction.get_or_insert_default()
+    }
+}

@@ -1,0 +1,3 @@
+//! The application's side: client connections and what they have negotiated.
+
+pub mod client;

@@ -1,0 +1,147 @@
+//! Opens a link: dial, HELLO with AUTH, SELECT, in one packet; learns the server's greeting.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio_util::codec::Framed;
+
+use crate::command::local::ServerFacts;
+use crate::config::Credentials;
+use crate::resp::FrameCodec;
+use crate::resp::encode::{self, Protocol};
+use crate::seam::{BoxStream, Dial, Dialing, HostPort};
+
+/// From the first packet to the last reply of the handshake. A primary in the same network answers within milliseconds;
+/// one that takes longer than this is not of use to a web request.
+const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a new link is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Protocol that the link speaks.
+    pub protocol: Protocol,
+    /// Database that it selects.
+    pub database: u32,
+    /// What CLIENT LIST shows; `None` leaves the name empty, for a client of ours to set.
+    pub name: Option<&'static str>,
+}
+
+/// A link ready for requests.
+pub struct Established {
+    /// The stream, with nothing unread.
+    pub stream: BoxStream,
+    /// What the server said of itself.
+    pub facts: ServerFacts,
+}
+
+/// Why a link could not be opened; no request was sent on it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address can't be resolved or refuses, or the network fails.
+    #[error("cannot connect")]
+    Dial(#[source] io::Error),
+    /// No answer in time.
+    #[error("no answer within {} s", ESTABLISH_TIMEOUT.as_secs())]
+    Timeout,
+    /// The connection broke during the handshake.
+    #[error("connection lost during the handshake")]
+    Lost(#[source] io::Error),
+    /// The server refused one of our commands, with its words.
+    #[error("refused {command}: {text}")]
+    Refused {
+        /// HELLO, CLIENT or SELECT.
+        command: &'static str,
+        /// The server's error line.
+        text: String,
+    },
+    /// What answered does not speak RESP3.
+    #[error("the answer to HELLO is not that of a Redis 6.0 or later")]
+    Greeting,
+}
+
+async fn establish(
+    dialing: Dialing,
+    credentials: Credentials,
+    profile: Profile,
+) -> Result<Established, ConnectError> {
+    let work = async {
+        let stream = dialing.await.map_err(ConnectError::Dial)?;
+        shake_hands(stream, &credentials, &profile).await
+    };
+    match tokio::time::timeout(ESTABLISH_TIMEOUT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(ConnectError::Timeout),
+    }
+}
+
+/// Starts to open a link to `address`: dials and shakes hands.
+///
+/// # Errors
+/// [`ConnectError`]; nothing but the handshake was sent in any case.
+///
+/// # Cancellation
+/// Dropping the future closes the connection.
+pub fn start(
+    dial: &dyn Dial,
+    address: &HostPort,
+    credentials: &Credentials,
+    profile: Profile,
+) -> impl Future<Output = Result<Established, ConnectError>> + Send + use<> {
+    establish(dial.dial(address), credentials.clone(), profile)
+}
+
+async fn shake_hands(
+    stream: BoxStream,
+    credentials: &Credentials,
+    profile: &Profile,
+) -> Result<Established, ConnectError> {
+    let mut framed = Framed::new(stream, FrameCodec);
+    let mut packet = Vec::new();
+    // The greeting is asked for in RESP3 first, so that its template is of one shape; AUTH goes along with it.
+    let mut commands = vec!["HELLO"];
+    match &credentials.password {
+        Some(password) => {
+            let user = credentials.username.as_deref().unwrap_or("default");
+            encode::request(&mut packet, &["HELLO", "3", "AUTH", user, password.reveal()]);
+        }
+        None => encode::request(&mut packet, &["HELLO", "3"]),
+    }
+    if let Some(name) = profile.name {
+        encode::request(&mut packet, &["CLIENT", "SETNAME", name]);
+        commands.push("CLIENT");
+    }
+    if profile.database != 0 {
+        encode::request(&mut packet, &["SELECT", &profile.database.to_string()]);
+        commands.push("SELECT");
+    }
+    if profile.protocol == Protocol::Resp2 {
+        encode::request(&mut packet, &["HELLO", "2"]);
+        commands.push("HELLO");
+    }
+    framed.send(&packet).await.map_err(ConnectError::Lost)?;
+    let mut facts = None;
+    for command in commands {
+        let reply = receive(&mut framed).await?;
+        if let Some(error) = reply.strip_prefix(b"-") {
+            let text = String::from_utf8_lossy(error).trim_end().to_owned();
+            return Err(ConnectError::Refused { command, text });
+        }
+        if facts.is_none() {
+            facts = Some(ServerFacts::from_hello(&reply).ok_or(ConnectError::Greeting)?);
+        }
+    }
+    Ok(Established {
+        stream: framed.into_inner(),
+        facts: facts.ok_or(ConnectError::Greeting)?,
+    })
+}
+
+async fn receive(framed: &mut Framed<BoxStream, FrameCodec>) -> Result<Bytes, ConnectError> {
+    match framed.next().await {
+        Some(Ok(frame)) => Ok(frame),
+        Some(Err(error)) => Err(ConnectError::Lost(error)),
+        None => Err(ConnectError::Lost(io::ErrorKind::UnexpectedEof.into())),
+    }
+}

@@ -1,0 +1,244 @@
+//! One connection to Redis: what is to be written, what is awaited, in order, and for whom.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::connect::{ConnectError, Established};
+use crate::downstream::client::ClientId;
+use crate::outbox::{Outbox, Pool};
+use crate::reactor::Bell;
+use crate::resp::{Protocol, Scanner};
+use crate::seam::BoxStream;
+
+/// A link's place in the slab, and which of the links that had this place.
+///
+/// The serial is the link's *generation*: an answer can only reach a client through the entry that was queued on the
+/// very link that brings it, so an answer of an older link finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    /// Place in the slab.
+    pub index: u32,
+    /// Raised with each link.
+    pub serial: u32,
+}
+
+/// The lane that a link serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Session reads and writes of all clients, in RESP3.
+    Tracked,
+    /// Other stateless commands of all clients of one protocol.
+    General,
+    /// Whatever the one client that owns it sends.
+    Pinned,
+}
+
+/// What a reply changes besides going to its client. Each applies only if the reply is no error, where nothing else is
+/// said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// SELECT of a database not known yet.
+    Select(u32),
+    /// HELLO with credentials that are not ours, or odd words.
+    Hello,
+    /// AUTH with credentials that are not ours.
+    Auth,
+    /// UNWATCH.
+    Unwatch,
+    /// EXEC: whatever it answers, the transaction is over.
+    Exec {
+        /// Whether a script was queued.
+        script: bool,
+    },
+    /// DISCARD.
+    Discard,
+    /// A script: whatever it answers, it runs no more.
+    Script,
+    /// A command that nobody knew: unless the server does not know it either, the client gets a connection of its own.
+    Unknown,
+    /// CLIENT PAUSE for so many milliseconds.
+    Pause(u64),
+    /// CLIENT UNPAUSE.
+    Unpause,
+}
+
+/// What the next bytes of a link are.
+#[derive(Debug)]
+pub enum What {
+    /// So many replies for the client.
+    Replies {
+        /// Replies to come.
+        count: u32,
+        /// Whether the requests may have changed data.
+        write: bool,
+        /// Whether the client speaks RESP2 and the link RESP3.
+        as_resp2: bool,
+    },
+    /// A reply for the client that also changes our state.
+    Settle(Settle),
+    /// Nothing from the link: an answer of our own that has its turn here.
+    Local(Vec<u8>),
+    /// A reply to a command of ours.
+    Swallow,
+    /// A reply to a PING of ours, which shows that the server lives although the client's own link was lost.
+    Verdict,
+    /// From here on everything is the owner's, uncounted.
+    Rest,
+}
+
+/// An entry of the queue of what is awaited.
+#[derive(Debug)]
+pub struct Awaited {
+    /// For whom.
+    pub client: ClientId,
+    /// What.
+    pub what: What,
+    /// The link's count of queued bytes where the last of these requests ends.
+    pub end: u64,
+}
+
+/// A dial and handshake under way.
+pub type Establishing = Pin<Box<dyn Future<Output = Result<Established, ConnectError>> + Send>>;
+
+/// The socket of a link, or the attempt to get one.
+pub enum Socket {
+    /// Requests queue up meanwhile.
+    Dialing(Establishing),
+    /// Requests flow.
+    Up(BoxStream),
+}
+
+/// One connection to Redis.
+pub struct Link {
+    /// Which of the links that had this place.
+    pub serial: u32,
+    /// The lane that it serves.
+    pub lane: Lane,
+    /// Protocol that it speaks, once what is queued has been handled.
+    pub protocol: Protocol,
+    /// Database selected on it, once what is queued has been handled.
+    pub database: u32,
+    /// Its socket.
+    pub socket: Socket,
+    /// Rung when the socket is ready.
+    pub bell: Arc<Bell>,
+    /// The bell as the runtime wants it.
+    pub waker: Waker,
+    /// Requests to be written.
+    pub output: Outbox,
+    /// Bytes ever queued.
+    pub queued: u64,
+    /// Bytes ever written.
+    pub written: u64,
+    /// Whether it stands on the list of those to be flushed at the end of the turn.
+    pub dirty: bool,
+    /// The unfinished line at the end of what was read.
+    pub input: Vec<u8>,
+    /// Where in a frame the reading stands.
+    pub scanner: Scanner,
+    /// What the replies to come are, in order.
+    pub awaited: VecDeque<Awaited>,
+    /// Whether the frame that the scanner is in is a push.
+    pub in_push: bool,
+    /// Whether the reply in hand, of an entry that settles something, is no error.
+    pub settle_ok: bool,
+    /// Who owns it (pinned).
+    pub owner: Option<ClientId>,
+    /// What its owner told of itself and was repeated here.
+    pub introduced: bool,
+}
+
+impl Link {
+    /// Makes a link that is being dialled.
+    pub fn new(
+        serial: u32,
+        lane: Lane,
+        protocol: Protocol,
+        database: u32,
+        establishing: Establishing,
+        bell: Arc<Bell>,
+    ) -> Self {
+        Self {
+            serial,
+            lane,
+            protocol,
+            database,
+            socket: Socket::Dialing(establishing),
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            output: Outbox::default(),
+            queued: 0,
+            written: 0,
+            dirty: false,
+            input: Vec::new(),
+            scanner: Scanner::default(),
+            awaited: VecDeque::new(),
+            in_push: false,
+            settle_ok: false,
+            owner: None,
+            introduced: false,
+        }
+    }
+
+    /// Queues a request for a client; consecutive ones of one kind share an entry.
+    #[inline]
+    pub fn send(
+        &mut self,
+        request: &[u8],
+        client: ClientId,
+        write: bool,
+        as_resp2: bool,
+        pool: &mut Pool,
+    ) {
+        self.push_bytes(request, pool);
+        if let Some(Awaited {
+            client: last,
+            what:
+                What::Replies {
+                    count,
+                    write: last_write,
+                    as_resp2: last_resp2,
+                },
+            end,
+        }) = self.awaited.back_mut()
+            && *last == client
+            && *last_write == write
+            && *last_resp2 == as_resp2
+        {
+            *count += 1;
+            *end = self.queued;
+            return;
+        }
+        self.expect(
+            client,
+            What::Replies {
+                count: 1,
+                write,
+                as_resp2,
+            },
+        );
+    }
+
+    /// Queues bytes without an entry.
+    #[inline]
+    pub fn push_bytes(&mut self, bytes: &[u8], pool: &mut Pool) {
+        self.output.writer(pool).extend_from_slice(bytes);
+        self.queued += bytes.len() as u64;
+    }
+
+    /// Adds an entry for the bytes queued last.
+    pub fn expect(&mut self, client: ClientId, what: What) {
+        self.awaited.push_back(Awaited {
+            client,
+            what,
+            end: self.queued,
+        });
+    }
+
+    /// Tells whether requests flow.
+    pub fn is_up(&self) -> bool {
+        matches!(self.socket, Socket::Up(_))
+    }
+}

@@ -1,0 +1,5 @@
+//! The Redis side: links, how they are opened, and which requests they carry.
+
+pub mod connect;
+pub mod link;
+pub mod registry;
