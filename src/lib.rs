@@ -1,4 +1,5 @@
 //! Gripfast: a sidecar that keeps web sessions alive through Redis failovers.
+pub mod admin;
 pub mod command;
 pub mod config;
 pub mod data_plane;

@@ -1,0 +1,112 @@
+//! Every metric: name, kind, unit, label and help in one place.
+
+use metrics::Unit;
+
+use super::labels::{CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, Side};
+
+/// What kind of metric it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// Returns the word on the `# TYPE` line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// A label and all the values it can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// Its values.
+    pub values: &'static [&'static str],
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Name as Prometheus sees it.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// Unit; things that are counted have `Unit::Count`.
+    pub unit: Unit,
+    /// The label, where there is one.
+    pub label: Option<Label>,
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, unit: Unit, help: &'static str) -> Definition {
+    Definition {
+        name,
+        kind: Kind::Counter,
+        unit,
+        label: None,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Definition {
+    Definition {
+        name,
+        kind: Kind::Gauge,
+        unit,
+        label: None,
+        help,
+    }
+}
+
+impl Definition {
+    const fn by(mut self, name: &'static str, values: &'static [&'static str]) -> Self {
+        self.label = Some(Label { name, values });
+        self
+    }
+}
+
+/// Declares the constants and the list of them, so that none can be left out of the list.
+macro_rules! definitions {
+    ($($constant:ident = $definition:expr;)+) => {
+        $(pub(super) const $constant: Definition = $definition;)+
+
+        /// Every metric that a scrape shows.
+        pub const ALL: &[Definition] = &[$($constant),+];
+    };
+}
+
+definitions! {
+    CLIENT_CONNECTIONS = gauge("gripfast_client_connections", Unit::Count, "Client connections open");
+    CLIENTS_ACCEPTED = counter("gripfast_client_connections_accepted_total", Unit::Count, "Client connections accepted");
+    CLIENTS_REJECTED = counter("gripfast_client_connections_rejected_total", Unit::Count, "Client connections turned away, by reason").by("reason", RejectReason::NAMES);
+    CLIENTS_CLOSED = counter("gripfast_client_connections_closed_total", Unit::Count, "Client connections ended, by cause").by("cause", CloseCause::NAMES);
+    REQUESTS = counter("gripfast_requests_total", Unit::Count, "Requests taken from clients, by lane").by("lane", Lane::NAMES);
+    ERROR_REPLIES = counter("gripfast_error_replies_total", Unit::Count, "Errors that the sidecar itself answered, by kind").by("kind", ErrorKind::NAMES);
+    LINKS = gauge("gripfast_links", Unit::Count, "Links to the primary open, by lane").by("lane", Lane::LINK_NAMES);
+    LINK_DIALS = counter("gripfast_link_dials_total", Unit::Count, "Attempts to open a link, by outcome").by("outcome", DialOutcome::NAMES);
+    LINKS_LOST = counter("gripfast_links_lost_total", Unit::Count, "Links that ended without our doing, by lane").by("lane", Lane::LINK_NAMES);
+    PINNED_WAITING = gauge("gripfast_pinned_waiting_clients", Unit::Count, "Clients that wait for a pinned link");
+    UPSTREAM_UP = gauge("gripfast_upstream_up", Unit::Count, "1 while a checked link to the primary is up, else 0");
+    RECEIVED_BYTES = counter("gripfast_received_bytes_total", Unit::Bytes, "Bytes read from sockets, by side").by("side", Side::NAMES);
+    SENT_BYTES = counter("gripfast_sent_bytes_total", Unit::Bytes, "Bytes written to sockets, by side").by("side", Side::NAMES);
+    LOOP_TURNS = counter("gripfast_loop_turns_total", Unit::Count, "Turns of the data thread's loop");
+    CONTROL_LINK_UP = gauge("gripfast_control_link_up", Unit::Count, "1 while the control thread's connection to the primary is up, else 0");
+    CONTROL_DIALS = counter("gripfast_control_dials_total", Unit::Count, "Attempts to open the control thread's connection, by outcome").by("outcome", DialOutcome::NAMES);
+    SERVER_COMMANDS = gauge("gripfast_server_commands", Unit::Count, "Commands learned from the server's COMMAND table; 0 until learned");
+    BUILD_INFO = gauge("gripfast_build_info", Unit::Count, "Always 1; the label says which version runs").by("version", &[env!("CARGO_PKG_VERSION")]);
+    PROCESS_CPU = counter("process_cpu_seconds_total", Unit::Seconds, "CPU time used, user and system");
+    PROCESS_RESIDENT = gauge("process_resident_memory_bytes", Unit::Bytes, "Memory in RAM");
+    PROCESS_OPEN_FDS = gauge("process_open_fds", Unit::Count, "File descriptors open");
+    PROCESS_MAX_FDS = gauge("process_max_fds", Unit::Count, "File descriptors allowed");
+    PROCESS_THREADS = gauge("process_threads", Unit::Count, "Threads");
+    PROCESS_START_TIME = gauge("process_start_time_seconds", Unit::Seconds, "Start of the process, in seconds since 1970");
+}

@@ -1,0 +1,117 @@
+//! The label values: fixed sets, so that no key, address or error text can become one.
+
+/// Declares a label: a small enum with its texts and an index for arrays of counts.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Each value, in the order of the indices.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The texts of [`Self::ALL`].
+            pub const NAMES: &[&'static str] = &[$($text),+];
+
+            /// How many values there are: the length of an array of counts.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// Returns the text that the label carries.
+            pub const fn as_str(self) -> &'static str {
+                Self::NAMES[self.index()]
+            }
+
+            /// Returns the place in an array of counts, below [`Self::COUNT`].
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// Which way a request goes.
+    Lane {
+        /// The link that many clients share for session commands.
+        Tracked = "tracked",
+        /// A link that many clients share for the other stateless commands.
+        General = "general",
+        /// A link that one client owns for a while.
+        Pinned = "pinned",
+        /// Answered here; there is no such link.
+        Local = "local",
+    }
+}
+
+impl Lane {
+    /// The lanes that have links: the first of [`Self::ALL`].
+    pub const LINKS: &[Self] = &[Self::Tracked, Self::General, Self::Pinned];
+
+    /// The texts of [`Self::LINKS`].
+    pub const LINK_NAMES: &[&'static str] = &["tracked", "general", "pinned"];
+}
+
+label! {
+    /// Why a client was turned away at the door.
+    RejectReason {
+        /// `listen.clients_max` are here already.
+        ClientsMax = "clients_max",
+    }
+}
+
+label! {
+    /// Why a client connection ended.
+    CloseCause {
+        /// The client closed it, or said QUIT.
+        Client = "client",
+        /// The client sent what is not RESP.
+        ProtocolError = "protocol_error",
+        /// The client left more replies unread than `listen.output_bytes_max`.
+        OutputLimit = "output_limit",
+        /// The server closed the link that the client owned.
+        LinkKilled = "link_killed",
+        /// The sidecar drained.
+        Drain = "drain",
+        /// The primary was lost and the client's state with it.
+        UpstreamLost = "upstream_lost",
+        /// The socket failed.
+        Error = "error",
+    }
+}
+
+label! {
+    /// How a dial ended.
+    DialOutcome {
+        /// The connection is up and greeted.
+        Ok = "ok",
+        /// Refused, unreachable, timed out, or the greeting failed.
+        Failed = "failed",
+        /// The server did not accept the credentials.
+        Auth = "auth",
+    }
+}
+
+label! {
+    /// An error that the sidecar itself answers.
+    ErrorKind {
+        /// No primary to send it to; not executed.
+        Masterdown = "masterdown",
+        /// Sent, then the link was lost: it may have been executed.
+        OutcomeUnknown = "outcome_unknown",
+        /// All pinned links are taken; not executed.
+        NoPinnedLink = "no_pinned_link",
+    }
+}
+
+label! {
+    /// A side of the sidecar.
+    Side {
+        /// The application's.
+        Downstream = "downstream",
+        /// Redis's.
+        Upstream = "upstream",
+    }
+}
