@@ -4,6 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::io::AsyncWrite;
+
 use crate::seam::BoxStream;
 
 /// An emptied buffer up to this size is kept by its owner's pool; a larger one goes back to the allocator.
@@ -95,12 +97,15 @@ pub struct Pool {
 impl Pool {
     /// Hands out an empty buffer.
     pub fn take(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(1024))
+        self.buffers
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(1024))
     }
 
     /// Takes a buffer back.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        if (1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && self.buffers.len() < KEPT_COUNT_MAX {
+        if (1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) && self.buffers.len() < KEPT_COUNT_MAX
+        {
             buffer.clear();
             self.buffers.push(buffer);
         }
@@ -128,6 +133,9 @@ mod tests {
         assert_eq!(buffer.filled(), b"01234567");
         outbox.writer(&mut pool).extend_from_slice(b"cd");
         let (written, state) = outbox.poll_flush(&mut stream, &mut pool, cx);
-        assert_eq!((written, state.is_ready(), outbox.is_empty()), (6, true, true));
+        assert_eq!(
+            (written, state.is_ready(), outbox.is_empty()),
+            (6, true, true)
+        );
     }
 }

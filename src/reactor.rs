@@ -45,7 +45,11 @@ impl Ready {
     pub fn take(&self, tokens: &mut Vec<Token>, cx: &Context<'_>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut inner.rung, tokens);
-        if !inner.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+        if !inner
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
             inner.task = Some(cx.waker().clone());
         }
     }

@@ -65,8 +65,7 @@ pub fn database(word: &[u8]) -> Option<u32> {
         [b'1'..=b'9', rest @ ..] => rest.len() < 5 && rest.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    plain
-        .then(|| word.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')))
+    plain.then(|| word.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')))
 }
 
 /// What a CLIENT subcommand means for the connection.
@@ -168,10 +167,19 @@ impl ServerFacts {
     /// Source: redis `src/server.c`, `getFullCommandName` users; 6.2: `src/networking.c`, `addReplySubcommandSyntaxError`.
     pub fn write_unknown_client_word(&self, out: &mut Vec<u8>, word: &[u8]) {
         // The server prints at most 128 bytes of the word, up to a NUL, and line ends as blanks.
-        let end = word.iter().position(|&byte| byte == 0).unwrap_or(word.len());
+        let end = word
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(word.len());
         let shown: Vec<u8> = word[..end.min(128)]
             .iter()
-            .map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte })
+            .map(|&byte| {
+                if matches!(byte, b'\r' | b'\n') {
+                    b' '
+                } else {
+                    byte
+                }
+            })
             .collect();
         out.extend_from_slice(match self.version_number() < (7, 0) {
             true => b"-ERR Unknown subcommand or wrong number of arguments for '",
@@ -187,7 +195,10 @@ impl ServerFacts {
     }
 
     fn version_number(&self) -> (u32, u32) {
-        let mut parts = self.version.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut parts = self
+            .version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
 }
@@ -243,8 +254,13 @@ fn hello_template(entries: &[(&[u8], &[u8])], protocol: Protocol) -> (Vec<u8>, V
 }
 
 fn bulk_body(frame: &[u8]) -> &[u8] {
-    let start = frame.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    frame.get(start..frame.len().saturating_sub(2)).unwrap_or_default()
+    let start = frame
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    frame
+        .get(start..frame.len().saturating_sub(2))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -271,7 +287,10 @@ mod tests {
             .replace(":3\r\n", ":2\r\n")
             .replace(":12", ":9");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        assert_eq!((facts.server.as_str(), facts.version.as_str()), ("redis", "7.0.15"));
+        assert_eq!(
+            (facts.server.as_str(), facts.version.as_str()),
+            ("redis", "7.0.15")
+        );
         assert!(!facts.has_setinfo() && facts.has_spublish());
     }
 
@@ -283,7 +302,13 @@ mod tests {
         assert_eq!(full.protocol, Some(Protocol::Resp3));
         assert_eq!(full.auth, Some((&b"u"[..], &b"p"[..])));
         assert_eq!(full.name, Some(&b"me"[..]));
-        for odd in [&["4"][..], &["03"], &["3", "AUTH", "u"], &["2", "SETNAME", "a b"], &["2", "X"]] {
+        for odd in [
+            &["4"][..],
+            &["03"],
+            &["3", "AUTH", "u"],
+            &["2", "SETNAME", "a b"],
+            &["2", "X"],
+        ] {
             assert_eq!(read(odd), None, "{odd:?}");
         }
     }

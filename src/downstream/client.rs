@@ -8,7 +8,11 @@ use crate::outbox::Outbox;
 use crate::reactor::Bell;
 use crate::resp::{Protocol, Scanner};
 use crate::seam::BoxStream;
-use crate::upstream::link::LinkId;
+use crate::upstream::link::{Awaited, LinkId};
+
+/// Requests of one client in flight at once; fewer for one that is known not to keep up with its replies.
+const INFLIGHT_MAX: u32 = 1024;
+const INFLIGHT_SLOW: u32 = 32;
 
 /// A client connection's place in the slab, and which of the connections that had this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +54,8 @@ pub enum Stall {
     None,
     /// Replies of another lane are still in flight: a client's order is kept.
     Lane,
+    /// It has as many requests in flight as it may have.
+    Window,
     /// A reply in flight decides how the next request is to be read.
     Settling,
     /// No pinned link is free.
@@ -117,10 +123,18 @@ pub struct Client {
     pub blocking: bool,
     /// Why its next request is not looked at.
     pub stall: Stall,
+    /// Its socket was not read although it may have more.
+    pub unread: bool,
     /// The client has sent all that it will.
     pub eof: bool,
     /// To be closed once its replies are written.
     pub closing: Option<CloseCause>,
+    /// It said QUIT: to be closed when what is in flight is answered.
+    pub quitting: bool,
+    /// A script stands in its transaction.
+    pub script_queued: bool,
+    /// What it awaited of its own link, which was lost, and the bytes of requests answered before and written.
+    pub withheld: Option<Box<(Vec<Awaited>, u64, u64)>>,
     /// Whether its replies once outgrew the soft bound: it then may have fewer requests in flight.
     pub reads_slowly: bool,
 }
@@ -149,9 +163,29 @@ impl Client {
             upload: None,
             blocking: false,
             stall: Stall::None,
+            unread: false,
             eof: false,
             closing: None,
+            quitting: false,
+            script_queued: false,
+            withheld: None,
             reads_slowly: false,
+        }
+    }
+
+    /// Returns its id.
+    pub fn id(&self, index: u32) -> ClientId {
+        ClientId {
+            index,
+            serial: self.serial,
+        }
+    }
+
+    /// Returns how many requests it may have in flight.
+    pub fn window(&self) -> u32 {
+        match self.reads_slowly {
+            false => INFLIGHT_MAX,
+            true => INFLIGHT_SLOW,
         }
     }
 

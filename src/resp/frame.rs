@@ -188,10 +188,12 @@ fn read_header(input: &[u8], at: usize) -> Result<Option<Header>, FrameError> {
         return Ok(None);
     };
     let (length, end) = match kind {
-        b'$' | b'*' | b'%' | b'>' | b'~' | b'=' | b'!' | b'|' => match read_length(input, at + 1)? {
-            Some(read) => read,
-            None => return Ok(None),
-        },
+        b'$' | b'*' | b'%' | b'>' | b'~' | b'=' | b'!' | b'|' => {
+            match read_length(input, at + 1)? {
+                Some(read) => read,
+                None => return Ok(None),
+            }
+        }
         b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => match line_end(input, at + 1)? {
             Some(end) => (0, end),
             None => return Ok(None),
@@ -352,7 +354,13 @@ mod tests {
 
     #[test]
     fn lengths_that_are_no_numbers_are_refused() {
-        for bad in [&b"$x\r\n"[..], b"*\r\n", b"$1x\r\n", b"$99999999999999999999\r\n", b"?\r\n"] {
+        for bad in [
+            &b"$x\r\n"[..],
+            b"*\r\n",
+            b"$1x\r\n",
+            b"$99999999999999999999\r\n",
+            b"?\r\n",
+        ] {
             assert!(Scanner::default().run(bad, 1).is_err(), "{bad:?}");
         }
     }

@@ -193,7 +193,9 @@ fn parse_inline(input: &[u8], words: &mut Words) -> Parsed {
     if line_feed > WHOLE_BYTES_MAX {
         return Parsed::Irregular;
     }
-    let line = input[..line_feed].strip_suffix(b"\r").unwrap_or(&input[..line_feed]);
+    let line = input[..line_feed]
+        .strip_suffix(b"\r")
+        .unwrap_or(&input[..line_feed]);
     let Some(split) = split_line(line) else {
         return Parsed::Irregular;
     };
@@ -216,7 +218,10 @@ fn parse_inline(input: &[u8], words: &mut Words) -> Parsed {
 ///
 /// Source: redis `src/sds.c`, `sdssplitargs`. Like there, a NUL byte ends the line.
 fn split_line(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let end = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
+    let end = line
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(line.len());
     let mut rest = &line[..end];
     let mut words = Vec::new();
     loop {
@@ -371,7 +376,10 @@ mod tests {
         for (line, expected) in [
             (&b"PING\r\n"[..], vec![&b"PING"[..]]),
             (b"  set  a\tb \n", vec![b"set", b"a", b"b"]),
-            (b"echo \"a\\x41\\n\\\"\" ''\n", vec![b"echo", b"aA\n\"", b""]),
+            (
+                b"echo \"a\\x41\\n\\\"\" ''\n",
+                vec![b"echo", b"aA\n\"", b""],
+            ),
             (b"echo 'it\\'s'\n", vec![b"echo", b"it's"]),
             (b"echo a\"b c\"\n", vec![b"echo", b"ab c"]),
             (b"echo a\0b\n", vec![b"echo", b"a"]),
@@ -384,7 +392,12 @@ mod tests {
 
     #[test]
     fn what_redis_passes_over_is_blank() {
-        for (input, length) in [(&b"\r\n"[..], 2), (b"*0\r\n", 4), (b"*-1\r\nPING", 5), (b"  \n", 3)] {
+        for (input, length) in [
+            (&b"\r\n"[..], 2),
+            (b"*0\r\n", 4),
+            (b"*-1\r\nPING", 5),
+            (b"  \n", 3),
+        ] {
             assert_eq!(words_of(input).0, Parsed::Blank(length), "{input:?}");
         }
     }
@@ -412,6 +425,9 @@ mod tests {
         let (parsed, found) = words_of(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$70000\r\nabc");
         assert_eq!(parsed, Parsed::Large(3));
         assert_eq!(found, [&b"SET"[..], b"k"]);
-        assert_eq!(words_of(b"*20000\r\n$4\r\nMGET\r\n").0, Parsed::Large(20000));
+        assert_eq!(
+            words_of(b"*20000\r\n$4\r\nMGET\r\n").0,
+            Parsed::Large(20000)
+        );
     }
 }

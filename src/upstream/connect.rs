@@ -104,7 +104,10 @@ async fn shake_hands(
     match &credentials.password {
         Some(password) => {
             let user = credentials.username.as_deref().unwrap_or("default");
-            encode::request(&mut packet, &["HELLO", "3", "AUTH", user, password.reveal()]);
+            encode::request(
+                &mut packet,
+                &["HELLO", "3", "AUTH", user, password.reveal()],
+            );
         }
         None => encode::request(&mut packet, &["HELLO", "3"]),
     }

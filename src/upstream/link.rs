@@ -35,6 +35,17 @@ pub enum Lane {
     Pinned,
 }
 
+impl Lane {
+    /// Returns the lane as metrics name it.
+    pub fn metric(self) -> crate::metrics::Lane {
+        match self {
+            Self::Tracked => crate::metrics::Lane::Tracked,
+            Self::General => crate::metrics::Lane::General,
+            Self::Pinned => crate::metrics::Lane::Pinned,
+        }
+    }
+}
+
 /// What a reply changes besides going to its client. Each applies only if the reply is no error, where nothing else is
 /// said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +143,8 @@ pub struct Link {
     pub queued: u64,
     /// Bytes ever written.
     pub written: u64,
+    /// Bytes of the requests that were answered.
+    pub answered: u64,
     /// Whether it stands on the list of those to be flushed at the end of the turn.
     pub dirty: bool,
     /// The unfinished line at the end of what was read.
@@ -171,6 +184,7 @@ impl Link {
             output: Outbox::default(),
             queued: 0,
             written: 0,
+            answered: 0,
             dirty: false,
             input: Vec::new(),
             scanner: Scanner::default(),
@@ -235,6 +249,14 @@ impl Link {
             what,
             end: self.queued,
         });
+    }
+
+    /// Takes the front entry: it is answered.
+    #[inline]
+    pub fn pop_awaited(&mut self) -> Option<Awaited> {
+        let front = self.awaited.pop_front()?;
+        self.answered = front.end;
+        Some(front)
     }
 
     /// Tells whether requests flow.

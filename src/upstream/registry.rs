@@ -71,14 +71,19 @@ impl Registry {
     fn places(&mut self, lane: Lane, protocol: Protocol) -> &mut Vec<Option<LinkId>> {
         match lane {
             Lane::Tracked => &mut self.tracked,
-            Lane::General | Lane::Pinned => &mut self.general[usize::from(protocol == Protocol::Resp3)],
+            Lane::General | Lane::Pinned => {
+                &mut self.general[usize::from(protocol == Protocol::Resp3)]
+            }
         }
     }
 
     /// Returns the shared link for a lane, if there is one.
     #[inline]
     pub fn shared(&mut self, lane: Lane, protocol: Protocol, database: u32) -> Option<LinkId> {
-        self.places(lane, protocol).get(database as usize).copied().flatten()
+        self.places(lane, protocol)
+            .get(database as usize)
+            .copied()
+            .flatten()
     }
 
     /// Sets the shared link for a lane. The databases are those that the server has taken in a SELECT.
@@ -92,7 +97,11 @@ impl Registry {
 
     /// Forgets a link, wherever it stands.
     pub fn forget(&mut self, link: LinkId) {
-        for place in self.tracked.iter_mut().chain(self.general.iter_mut().flatten()) {
+        for place in self
+            .tracked
+            .iter_mut()
+            .chain(self.general.iter_mut().flatten())
+        {
             if *place == Some(link) {
                 *place = None;
             }
@@ -153,7 +162,10 @@ mod tests {
         let now = Instant::now();
         for attempt in 1..40 {
             registry.note_failure("refused".into(), now);
-            let Health::Down { retry_at, attempts, .. } = &registry.health else {
+            let Health::Down {
+                retry_at, attempts, ..
+            } = &registry.health
+            else {
                 panic!("not down")
             };
             assert_eq!(*attempts, attempt);
@@ -171,7 +183,10 @@ mod tests {
         }
         assert!(!registry.put_idle(link(999)));
         assert_eq!(registry.take_idle(|id| id.index == 5), Some(link(5)));
-        assert_eq!(registry.take_idle(|_| false), Some(link(IDLE_MAX as u32 - 1)));
+        assert_eq!(
+            registry.take_idle(|_| false),
+            Some(link(IDLE_MAX as u32 - 1))
+        );
         registry.forget(link(0));
         assert_eq!(registry.idle(), IDLE_MAX - 3);
     }

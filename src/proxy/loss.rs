@@ -1,0 +1,213 @@
+//! A link is lost, or could not be opened: everybody who awaits something of it gets a clear answer.
+
+use crate::downstream::client::{ClientId, Stall};
+use crate::metrics::{CloseCause, DialOutcome, ErrorKind};
+use crate::resp::Protocol;
+use crate::upstream::connect::ConnectError;
+use crate::upstream::link::{Awaited, Lane, Link, LinkId, What};
+use crate::upstream::registry::Health;
+
+use super::Proxy;
+
+impl Proxy {
+    /// The primary answers.
+    pub(super) fn became_reachable(&mut self) {
+        if self.registry.health != Health::Up {
+            tracing::info!(address = %self.config.upstream.address, "primary reached");
+            self.registry.health = Health::Up;
+        }
+    }
+
+    /// A dial came to nothing: what was queued on the link was not sent.
+    pub fn dial_failed(&mut self, index: u32, error: &ConnectError) {
+        let outcome = match error {
+            ConnectError::Refused {
+                command: "HELLO", ..
+            } => DialOutcome::Auth,
+            _ => DialOutcome::Failed,
+        };
+        self.counters.link_dials[outcome.index()] += 1;
+        let link = &self.links[index as usize];
+        if link.lane == Lane::Tracked && link.database == 0 {
+            let reason = with_cause(error);
+            let news = !matches!(&self.registry.health, Health::Down { reason: old, .. } if *old == reason);
+            self.registry.note_failure(reason, self.now);
+            if news && let Health::Down { reason, .. } = &self.registry.health {
+                let address = &self.config.upstream.address;
+                tracing::warn!(%address, %reason, "waiting for the primary");
+            }
+        }
+        self.fail_link(index);
+    }
+
+    /// A link that was up is gone.
+    pub fn link_lost(&mut self, index: u32, cause: &dyn std::error::Error) {
+        let link = &self.links[index as usize];
+        let lane = link.lane;
+        self.counters.links_lost[lane.metric().index()] += 1;
+        if lane != Lane::Pinned {
+            tracing::info!(lane = lane.metric().as_str(), database = link.database, %cause, "link lost");
+        }
+        let probe = lane == Lane::Tracked && link.database == 0;
+        self.fail_link(index);
+        if probe && !self.is_draining() {
+            self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
+        }
+    }
+
+    /// Removes a link and answers, in order, what is awaited of it.
+    fn fail_link(&mut self, index: u32) {
+        let serial = self.links[index as usize].serial;
+        let id = LinkId { index, serial };
+        self.registry.forget(id);
+        let mut link = self.links.remove(index as usize);
+        link.output.discard(&mut self.pool);
+        if link.lane == Lane::Pinned {
+            self.registry.pinned -= 1;
+        }
+        let half_sent = match link.scanner.at_boundary() || link.in_push {
+            true => None,
+            false => link.awaited.front().map(|awaited| awaited.client),
+        };
+        for awaited in &link.awaited {
+            self.forget_script(&awaited.what);
+        }
+        let sent = link.written;
+        let awaited = std::mem::take(&mut link.awaited);
+        match link.owner {
+            Some(owner) => self.own_link_lost(owner, link, awaited.into(), half_sent.is_some()),
+            None => {
+                // Half a reply is out: no error can follow it on that connection.
+                if let Some(client) = half_sent
+                    && self.client(client).is_some()
+                {
+                    self.close_after_flush(client.index, CloseCause::UpstreamLost);
+                }
+                self.fail_awaited(awaited.into(), link.answered, sent);
+            }
+        }
+        self.uncongest();
+        self.wake_waiter();
+    }
+
+    /// Answers what was awaited of a lost link: `answered` and `sent` count the bytes of requests answered before and written.
+    fn fail_awaited(&mut self, awaited: Vec<Awaited>, answered: u64, sent: u64) {
+        let mut start = answered;
+        for Awaited { client, what, end } in awaited {
+            let unsent = start >= sent;
+            start = end;
+            if what_is_verdict(&what) {
+                self.verdict_lost(client);
+                continue;
+            }
+            if self.client(client).is_none() {
+                continue;
+            }
+            let (count, write) = match what {
+                What::Replies { count, write, .. } => (count, write),
+                What::Settle(_) => (1, true),
+                What::Local(answer) => {
+                    self.write_to_client(client.index, |out| out.extend_from_slice(&answer));
+                    self.answered(client, 1);
+                    continue;
+                }
+                What::Swallow | What::Verdict | What::Rest => continue,
+            };
+            let kind = match unsent || !write {
+                true => ErrorKind::Masterdown,
+                false => ErrorKind::OutcomeUnknown,
+            };
+            let text = self.error_text(kind);
+            self.counters.error_replies[kind.index()] += u64::from(count);
+            for _ in 0..count {
+                self.write_to_client(client.index, |out| out.extend_from_slice(text.as_bytes()));
+            }
+            self.answered(client, count);
+        }
+    }
+
+    /// A client's own link is lost. If the server lives, somebody closed that one connection, and the client's is closed
+    /// as Redis would have closed it; if not, the client keeps its connection and gets errors.
+    fn own_link_lost(
+        &mut self,
+        owner: ClientId,
+        link: Link,
+        awaited: Vec<Awaited>,
+        half_sent: bool,
+    ) {
+        let sent = link.written;
+        let was_up = link.is_up();
+        let Some(client) = self.client(owner) else {
+            return;
+        };
+        client.own = None;
+        if client.raw || half_sent || client.upload.is_some() {
+            self.close_after_flush(owner.index, CloseCause::LinkKilled);
+            return;
+        }
+        let probe = self
+            .registry
+            .shared(Lane::Tracked, Protocol::Resp3, 0)
+            .filter(|probe| self.links[probe.index as usize].is_up());
+        if let (Some(probe), true) = (probe, was_up) {
+            let client = &mut self.clients[owner.index as usize];
+            client.stall = Stall::Verdict;
+            client.withheld = Some(Box::new((awaited, link.answered, sent)));
+            let target = &mut self.links[probe.index as usize];
+            target.push_bytes(&crate::resp::request_bytes(&["PING"]), &mut self.pool);
+            target.expect(owner, What::Verdict);
+            self.touch_link(probe);
+            return;
+        }
+        self.tell_loss(owner, awaited, link.answered, sent);
+    }
+
+    fn verdict_lost(&mut self, id: ClientId) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        if client.stall != Stall::Verdict {
+            return;
+        }
+        if let Some(withheld) = client.withheld.take() {
+            let (awaited, answered, sent) = *withheld;
+            self.tell_loss(id, awaited, answered, sent);
+        }
+    }
+
+    fn tell_loss(&mut self, id: ClientId, awaited: Vec<Awaited>, answered: u64, sent: u64) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        client.poisoned = client.held.takes_everything();
+        client.held = Default::default();
+        client.script_queued = false;
+        // An EXEC in flight has its own answer below; there is nothing left to be ended.
+        let ends = |awaited: &Awaited| {
+            matches!(
+                awaited.what,
+                What::Settle(
+                    crate::upstream::link::Settle::Exec { .. }
+                        | crate::upstream::link::Settle::Discard
+                )
+            )
+        };
+        client.poisoned &= !awaited.last().is_some_and(ends);
+        client.lane = None;
+        client.stall = Stall::None;
+        self.fail_awaited(awaited, answered, sent);
+        self.resume.push(id);
+    }
+}
+
+fn what_is_verdict(what: &What) -> bool {
+    matches!(what, What::Verdict)
+}
+
+/// An error and what caused it, in one line.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,329 @@
+//! The client's own link: taken from the pool, brought into the client's state, given back.
+
+use std::time::Duration;
+
+use crate::command::table::Access;
+use crate::downstream::client::{ClientId, Stall};
+use crate::metrics::{CloseCause, ErrorKind};
+use crate::resp::encode;
+use crate::upstream::connect::Profile;
+use crate::upstream::link::{Lane, LinkId, Settle, Socket, What};
+use crate::upstream::registry::Health;
+
+use super::Proxy;
+use super::requests::{Request, Taken};
+
+/// How long a request waits for a pinned link. Blocking commands may keep theirs for minutes, so waiting longer than a
+/// web request's patience helps nobody.
+const PINNED_WAIT: Duration = Duration::from_secs(5);
+
+/// The channel of the replication barrier; nobody subscribes to it.
+const BARRIER_CHANNEL: &str = "gripfast:barrier";
+
+impl Proxy {
+    /// Sends a request over the client's own link.
+    pub(super) fn send_own(&mut self, request: Request<'_>, settle: Option<Settle>) -> Taken {
+        let link = match self.own_link(request.client) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
+        };
+        let client = &mut self.clients[request.client as usize];
+        client.inflight += 1;
+        client.lane = Some(link);
+        let id = client.id(request.client);
+        self.counters.requests[Lane::Pinned.metric().index()] += 1;
+        let write = request.command.access != Access::Read;
+        let target = &mut self.links[link.index as usize];
+        match settle {
+            None => target.send(request.bytes, id, write, false, &mut self.pool),
+            Some(settle) => {
+                target.push_bytes(request.bytes, &mut self.pool);
+                target.expect(id, What::Settle(settle));
+            }
+        }
+        self.touch_link(link);
+        Taken::Bytes(request.length)
+    }
+
+    /// Sends a request whose reply decides how the next one is to be read.
+    pub(super) fn send_settling(&mut self, request: Request<'_>, settle: Settle) -> Taken {
+        let taken = self.send_own(request, Some(settle));
+        let client = &mut self.clients[request.client as usize];
+        if matches!(taken, Taken::Bytes(_)) && client.inflight > 0 {
+            client.stall = Stall::Settling;
+        }
+        taken
+    }
+
+    /// Sends a script, during which the server may answer BUSY to everyone.
+    pub(super) fn send_script(&mut self, request: Request<'_>) -> Taken {
+        let taken = self.send_own(request, Some(Settle::Script));
+        if matches!(taken, Taken::Bytes(_)) && self.clients[request.client as usize].own.is_some() {
+            self.scripts += 1;
+        }
+        taken
+    }
+
+    /// Sends a command that may wait in the server; behind a replication barrier where it counts replicas.
+    ///
+    /// WAIT looks at the offset of the connection's own last write (from 7.2 on; before, of its last command of any
+    /// kind), but the client's writes went over another link. SPUBLISH writes nothing, is propagated to replicas, and
+    /// unlike PUBLISH no pattern subscription sees it; 6.2 lacks it and takes any command.
+    /// Source: redis `src/replication.c`, `waitCommand`; `src/pubsub.c`, `spublishCommand`.
+    pub(super) fn send_blocking(&mut self, request: Request<'_>) -> Taken {
+        use crate::command::table::Kind;
+        if request.command.kind == Kind::Wait {
+            let link = match self.own_link(request.client) {
+                Ok(Some(link)) => link,
+                Ok(None) => return Taken::Stalled,
+                Err(kind) => {
+                    self.refuse(request.client, kind);
+                    return Taken::Bytes(request.length);
+                }
+            };
+            match self
+                .facts
+                .as_ref()
+                .is_some_and(|facts| facts.has_spublish())
+            {
+                true => self.send_ours(link, &["SPUBLISH", BARRIER_CHANNEL, ""]),
+                false => self.send_ours(link, &["PING"]),
+            }
+        }
+        let taken = self.send_own(request, None);
+        let client = &mut self.clients[request.client as usize];
+        client.blocking |= matches!(taken, Taken::Bytes(_)) && client.inflight > 0;
+        taken
+    }
+
+    /// Gives a client a connection to the server for good: its bytes pass unread from here on.
+    pub(super) fn go_raw(&mut self, index: u32, bytes: &[u8], length: usize) -> Taken {
+        let link = match self.own_link(index) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Taken::Stalled,
+            Err(kind) => {
+                self.refuse(index, kind);
+                return Taken::Bytes(length);
+            }
+        };
+        self.introduce(index, link);
+        self.make_raw(index, link);
+        self.links[link.index as usize].push_bytes(bytes, &mut self.pool);
+        self.touch_link(link);
+        Taken::Bytes(length)
+    }
+
+    /// Declares that everything from here on passes unread.
+    pub(super) fn make_raw(&mut self, index: u32, link: LinkId) {
+        let client = &mut self.clients[index as usize];
+        client.raw = true;
+        client.need = 0;
+        let id = client.id(index);
+        self.links[link.index as usize].expect(id, What::Rest);
+    }
+
+    /// What is not plainly well formed is for the server to judge; without a server, in general words.
+    pub(super) fn leave_to_server(&mut self, index: u32, input: &[u8]) -> Taken {
+        match self.own_link(index) {
+            Ok(None) => Taken::Stalled,
+            Ok(Some(_)) => self.go_raw(index, input, input.len()),
+            Err(_) => {
+                self.answer(index, |out| {
+                    out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
+                });
+                self.close_after_flush(index, CloseCause::ProtocolError);
+                Taken::Stalled
+            }
+        }
+    }
+
+    /// Returns the client's own link, in the client's protocol and database, free for a request of it; `None` when it has
+    /// to wait, with the stall set.
+    ///
+    /// # Errors
+    /// The kind of error to answer when there is none to be had.
+    pub(super) fn own_link(&mut self, index: u32) -> Result<Option<LinkId>, ErrorKind> {
+        let client = &self.clients[index as usize];
+        let link = match client.own {
+            Some(own) => own,
+            None if client.inflight > 0 => {
+                self.clients[index as usize].stall = Stall::Lane;
+                return Ok(None);
+            }
+            None => match self.acquire(index)? {
+                Some(link) => link,
+                None => return Ok(None),
+            },
+        };
+        if !self.may_send(index, link) {
+            return Ok(None);
+        }
+        self.align(index, link);
+        Ok(Some(link))
+    }
+
+    fn acquire(&mut self, index: u32) -> Result<Option<LinkId>, ErrorKind> {
+        if let Health::Down {
+            retry_at: Some(_), ..
+        } = self.registry.health
+        {
+            return Err(ErrorKind::Masterdown);
+        }
+        let client = &self.clients[index as usize];
+        let id = client.id(index);
+        if client.stall == Stall::PinnedDenied {
+            self.clients[index as usize].stall = Stall::None;
+            return Err(ErrorKind::NoPinnedLink);
+        }
+        let (protocol, database) = (client.protocol, client.database);
+        let links = &self.links;
+        let idle = self.registry.take_idle(|link| {
+            let link = &links[link.index as usize];
+            link.protocol == protocol && link.database == database
+        });
+        let link = match idle {
+            Some(link) => link,
+            None if self.registry.pinned < self.config.upstream.pinned_max => self.open(
+                Lane::Pinned,
+                Profile {
+                    protocol,
+                    database,
+                    name: None,
+                },
+            ),
+            None => {
+                self.registry
+                    .waiting
+                    .push_back((id, self.now + PINNED_WAIT));
+                self.clients[index as usize].stall = Stall::Pinned;
+                return Ok(None);
+            }
+        };
+        self.links[link.index as usize].owner = Some(id);
+        self.clients[index as usize].own = Some(link);
+        Ok(Some(link))
+    }
+
+    /// Brings the own link into the client's protocol and database, in the same packet as the request that follows.
+    fn align(&mut self, index: u32, link: LinkId) {
+        let client = &self.clients[index as usize];
+        let (protocol, database) = (client.protocol, client.database);
+        let target = &self.links[link.index as usize];
+        if target.protocol != protocol {
+            self.send_ours(link, &["HELLO", &protocol.number().to_string()]);
+            self.links[link.index as usize].protocol = protocol;
+        }
+        if self.links[link.index as usize].database != database {
+            self.send_ours(link, &["SELECT", &database.to_string()]);
+            self.links[link.index as usize].database = database;
+        }
+        if self.clients[index as usize].held.identity {
+            self.introduce(index, link);
+        }
+    }
+
+    /// Repeats on the own link what the client told of itself, so that what Redis says of it is true.
+    pub(super) fn introduce(&mut self, index: u32, link: LinkId) {
+        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
+            return;
+        }
+        let Some(told) = self.clients[index as usize].introduction.clone() else {
+            return;
+        };
+        for (words, value) in [
+            (&["CLIENT", "SETNAME"][..], told.name),
+            (&["CLIENT", "SETINFO", "LIB-NAME"][..], told.library),
+            (&["CLIENT", "SETINFO", "LIB-VER"][..], told.library_version),
+        ] {
+            if !value.is_empty() {
+                let mut request: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+                request.push(&value);
+                self.send_ours(link, &request);
+            }
+        }
+    }
+
+    /// Sends a command of ours, whose reply nobody gets.
+    pub(super) fn send_ours<W: AsRef<[u8]>>(&mut self, link: LinkId, words: &[W]) {
+        let target = &mut self.links[link.index as usize];
+        target.push_bytes(&encode::request_bytes(words), &mut self.pool);
+        let nobody = ClientId {
+            index: u32::MAX,
+            serial: 0,
+        };
+        target.expect(nobody, What::Swallow);
+        self.touch_link(link);
+    }
+
+    /// Takes a neutral pinned link back, for whoever waits first.
+    pub(super) fn release(&mut self, id: LinkId) {
+        let Some(link) = self.link(id) else { return };
+        link.owner = None;
+        if link.introduced || !self.registry.put_idle(id) {
+            self.drop_link(id);
+        }
+        self.wake_waiter();
+    }
+
+    /// Lets the client that has waited longest try again.
+    pub(super) fn wake_waiter(&mut self) {
+        while let Some((id, _)) = self.registry.waiting.pop_front() {
+            if let Some(client) = self.client(id) {
+                client.stall = Stall::None;
+                self.resume.push(id);
+                return;
+            }
+        }
+    }
+
+    /// Gives up the waiting of those whose time is over.
+    pub(super) fn deny_late_waiters(&mut self) {
+        while let Some((id, until)) = self.registry.waiting.front().copied()
+            && until <= self.now
+        {
+            self.registry.waiting.pop_front();
+            if let Some(client) = self.client(id) {
+                client.stall = Stall::PinnedDenied;
+                self.resume.push(id);
+            }
+        }
+    }
+
+    /// Closes a link that nobody awaits anything of.
+    pub(super) fn drop_link(&mut self, id: LinkId) {
+        if self.link(id).is_none() {
+            return;
+        }
+        self.registry.forget(id);
+        let mut link = self.links.remove(id.index as usize);
+        link.output.discard(&mut self.pool);
+        // A script that runs on goes on running, but nobody can say until when.
+        for awaited in &link.awaited {
+            self.forget_script(&awaited.what);
+        }
+        if link.lane == Lane::Pinned {
+            self.registry.pinned -= 1;
+            if self.registry.pinned < self.config.upstream.pinned_max {
+                self.wake_waiter();
+            }
+        }
+        drop(match link.socket {
+            Socket::Up(stream) => Some(stream),
+            Socket::Dialing(_) => None,
+        });
+    }
+
+    /// Counts a script as ended.
+    pub(super) fn forget_script(&mut self, what: &What) {
+        if matches!(
+            what,
+            What::Settle(Settle::Script | Settle::Exec { script: true })
+        ) {
+            self.scripts = self.scripts.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! From a link's bytes to clients: each frame goes to whom it is awaited by, in order.
+
+use std::sync::Arc;
+
+use crate::downstream::client::{ClientId, Stall};
+use crate::metrics::CloseCause;
+use crate::resp::FrameError;
+use crate::upstream::link::{Awaited, Lane, LinkId, Settle, What};
+
+use super::Proxy;
+
+/// Why a link's bytes make no sense; the link is given up.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplyError {
+    /// They are not RESP.
+    #[error("malformed reply")]
+    Malformed(#[from] FrameError),
+    /// A reply that nobody awaits.
+    #[error("a reply that was not asked for")]
+    Unexpected,
+}
+
+/// What one step of the matching did.
+enum Step {
+    /// So many bytes are done with; go on.
+    Consumed(usize),
+    /// More bytes are needed.
+    Starved,
+}
+
+impl Proxy {
+    /// Hands out what a link has brought; returns the number of bytes that are done with.
+    ///
+    /// # Errors
+    /// [`ReplyError`] when the link must be given up.
+    pub fn deliver(&mut self, index: u32, bytes: &[u8]) -> Result<usize, ReplyError> {
+        let mut at = 0;
+        loop {
+            self.pass_local_answers(index);
+            if at == bytes.len() {
+                return Ok(at);
+            }
+            match self.step(index, &bytes[at..])? {
+                Step::Consumed(count) => at += count,
+                Step::Starved => return Ok(at),
+            }
+        }
+    }
+
+    /// Answers of ours whose turn has come.
+    fn pass_local_answers(&mut self, index: u32) {
+        while let link = &mut self.links[index as usize]
+            && link.scanner.at_boundary()
+            && let Some(Awaited {
+                what: What::Local(_),
+                ..
+            }) = link.awaited.front()
+            && let Some(Awaited {
+                client,
+                what: What::Local(answer),
+                ..
+            }) = link.pop_awaited()
+        {
+            if self.client(client).is_some() {
+                self.write_to_client(client.index, |out| out.extend_from_slice(&answer));
+                self.answered(client, 1);
+            }
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        if link.in_push || (link.scanner.at_boundary() && bytes[0] == b'>') {
+            return self.pass_push(index, bytes);
+        }
+        match link.awaited.front_mut() {
+            None => Err(ReplyError::Unexpected),
+            Some(Awaited { client, what, .. }) => match what {
+                What::Replies {
+                    count, as_resp2, ..
+                } => {
+                    let (id, left, as_resp2) = (*client, *count, *as_resp2);
+                    self.pass_replies(index, id, left, as_resp2, bytes)
+                }
+                What::Rest => {
+                    let id = *client;
+                    if self.client(id).is_some() {
+                        self.write_to_client(id.index, |out| out.extend_from_slice(bytes));
+                    }
+                    Ok(Step::Consumed(bytes.len()))
+                }
+                What::Settle(_) => self.pass_settling(index, bytes),
+                What::Swallow | What::Verdict => self.swallow(index, bytes),
+                What::Local(_) => unreachable!("local answers were passed before"),
+            },
+        }
+    }
+
+    #[inline]
+    fn pass_replies(
+        &mut self,
+        index: u32,
+        id: ClientId,
+        left: u32,
+        as_resp2: bool,
+        bytes: &[u8],
+    ) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let client = self
+            .clients
+            .get_mut(id.index as usize)
+            .filter(|client| client.serial == id.serial);
+        let run = match client {
+            None => link.scanner.run(bytes, left)?,
+            Some(client) => {
+                let out = client.output.writer(&mut self.pool);
+                let run = if as_resp2 {
+                    link.scanner.run_as_resp2(bytes, left, out)?
+                } else {
+                    let run = link.scanner.run(bytes, left)?;
+                    out.extend_from_slice(&bytes[..run.consumed]);
+                    run
+                };
+                if run.consumed > 0 && !client.dirty {
+                    client.dirty = true;
+                    self.dirty_clients.push(id.index);
+                }
+                run
+            }
+        };
+        if run.frames == left {
+            link.pop_awaited();
+        } else if run.frames > 0
+            && let Some(Awaited {
+                what: What::Replies { count, .. },
+                ..
+            }) = link.awaited.front_mut()
+        {
+            *count -= run.frames;
+        }
+        if run.frames > 0 {
+            self.answered(id, run.frames);
+        }
+        match run.consumed {
+            0 => Ok(Step::Starved),
+            consumed => Ok(Step::Consumed(consumed)),
+        }
+    }
+
+    /// A reply that also changes our state: judged by its first bytes, applied once it is whole.
+    fn pass_settling(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let first = link.scanner.at_boundary();
+        let run = link.scanner.run(bytes, 1)?;
+        if run.consumed == 0 {
+            return Ok(Step::Starved);
+        }
+        let Some(front) = link.awaited.front() else {
+            return Err(ReplyError::Unexpected);
+        };
+        let id = front.client;
+        if first {
+            let refused = match &front.what {
+                What::Settle(Settle::Unknown) => !bytes.starts_with(b"-ERR unknown command"),
+                _ => bytes[0] == b'-',
+            };
+            link.settle_ok = !refused;
+        }
+        let ok = link.settle_ok;
+        if self.client(id).is_some() {
+            let seen = &bytes[..run.consumed];
+            self.write_to_client(id.index, |out| out.extend_from_slice(seen));
+        }
+        if run.frames == 1 {
+            let link = &mut self.links[index as usize];
+            let serial = link.serial;
+            if let Some(Awaited {
+                what: What::Settle(settle),
+                ..
+            }) = link.pop_awaited()
+            {
+                self.settle(LinkId { index, serial }, id, settle, ok);
+            }
+            self.answered(id, 1);
+        }
+        Ok(Step::Consumed(run.consumed))
+    }
+
+    fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
+        self.forget_script(&What::Settle(settle.clone()));
+        let now = self.now;
+        match settle {
+            Settle::Select(database) if ok => {
+                let known = &mut self.known_databases;
+                if known.len() <= database as usize {
+                    known.resize(database as usize + 1, false);
+                }
+                known[database as usize] = true;
+                self.links[link.index as usize].database = database;
+                if let Some(client) = self.client(id) {
+                    client.database = database;
+                }
+            }
+            Settle::Pause(milliseconds) if ok => {
+                self.paused_until = now.checked_add(std::time::Duration::from_millis(milliseconds));
+            }
+            Settle::Unpause if ok => self.paused_until = None,
+            // A user of its own, or words that only the server understood.
+            Settle::Auth | Settle::Hello if ok => {
+                if self.client(id).is_some() {
+                    self.make_raw(id.index, link);
+                }
+            }
+            Settle::Unknown if !ok => {
+                if self.client(id).is_some() {
+                    self.make_raw(id.index, link);
+                }
+            }
+            Settle::Exec { .. } => {
+                if let Some(client) = self.client(id) {
+                    client.held.multi = false;
+                    client.held.watch = false;
+                }
+            }
+            Settle::Discard if ok => {
+                if let Some(client) = self.client(id) {
+                    client.held.multi = false;
+                    client.held.watch = false;
+                    client.script_queued = false;
+                }
+            }
+            Settle::Unwatch if ok => {
+                if let Some(client) = self.client(id) {
+                    client.held.watch = false;
+                }
+            }
+            Settle::Select(_)
+            | Settle::Pause(_)
+            | Settle::Unpause
+            | Settle::Auth
+            | Settle::Hello
+            | Settle::Unknown
+            | Settle::Discard
+            | Settle::Unwatch
+            | Settle::Script => {}
+        }
+    }
+
+    /// Pushes go to the owner of a pinned link; on a shared one they are nobody's.
+    fn pass_push(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let run = link.scanner.run(bytes, 1)?;
+        link.in_push = run.frames == 0 && !link.scanner.at_boundary();
+        if run.consumed == 0 {
+            return Ok(Step::Starved);
+        }
+        if let (Lane::Pinned, Some(owner)) = (link.lane, link.owner) {
+            let seen = &bytes[..run.consumed];
+            self.write_to_client(owner.index, |out| out.extend_from_slice(seen));
+        }
+        Ok(Step::Consumed(run.consumed))
+    }
+
+    fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let run = link.scanner.run(bytes, 1)?;
+        if run.frames == 1
+            && let Some(Awaited {
+                client,
+                what: What::Verdict,
+                ..
+            }) = link.pop_awaited()
+            && self
+                .client(client)
+                .is_some_and(|client| client.stall == Stall::Verdict)
+        {
+            // The server lives, so somebody closed just that client's connection.
+            self.close_after_flush(client.index, CloseCause::LinkKilled);
+        }
+        match run.consumed {
+            0 => Ok(Step::Starved),
+            consumed => Ok(Step::Consumed(consumed)),
+        }
+    }
+
+    /// Counts replies of a client as given.
+    #[inline]
+    pub(super) fn answered(&mut self, id: ClientId, count: u32) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        client.inflight -= count;
+        if client.inflight == 0 {
+            let quitting = client.quitting;
+            if client.stall != Stall::None
+                || client.own.is_some()
+                || client.blocking
+                || client.eof
+                || self.is_draining()
+            {
+                self.settled(id.index);
+            }
+            if quitting {
+                self.close_after_flush(id.index, CloseCause::Client);
+            }
+        } else if client.stall == Stall::Window && client.inflight <= client.window() / 2 {
+            client.stall = Stall::None;
+            self.resume.push(id);
+        }
+    }
+
+    /// Appends to what a client is to be sent.
+    pub(super) fn write_to_client(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.clients[index as usize].output.writer(&mut self.pool));
+        Self::touch_client(&mut self.clients, &mut self.dirty_clients, index);
+    }
+
+    /// A link is up: what the server said of itself is the newest truth.
+    pub fn greeted(&mut self, index: u32, facts: crate::command::local::ServerFacts) {
+        let link = &self.links[index as usize];
+        let (lane, database) = (link.lane, link.database);
+        if self.facts.as_deref() != Some(&facts) {
+            tracing::info!(server = %facts.server, version = %facts.version, "server greeted");
+            self.facts = Some(Arc::new(facts));
+        }
+        if lane == Lane::Tracked && database == 0 {
+            self.became_reachable();
+        }
+        self.touch_link(LinkId {
+            index,
+            serial: self.links[index as usize].serial,
+        });
+    }
+}
