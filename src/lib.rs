@@ -2,6 +2,7 @@
 pub mod admin;
 pub mod command;
 pub mod config;
+pub mod control_plane;
 pub mod data_plane;
 pub mod downstream;
 pub mod metrics;
