@@ -6,6 +6,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::table::ServerCommands;
+use crate::config::Config;
+use crate::metrics::DataMetrics;
+use crate::seam::{Accept, Dial, Entropy};
 
 /// Messages that may wait for the data thread at once; the control plane sends a handful a second.
 const MESSAGES_MAX: usize = 64;
@@ -77,4 +80,33 @@ pub struct Report {
     pub requests_inflight: usize,
     /// Whether a drain is under way.
     pub draining: bool,
+}
+
+/// What the data thread is made of.
+pub struct Parts {
+    /// Bounds and addresses.
+    pub config: Arc<Config>,
+    /// Where clients come from, already bound.
+    pub listeners: Vec<Box<dyn Accept>>,
+    /// How links are opened.
+    pub dial: Box<dyn Dial>,
+    /// Chance, for jitter.
+    pub entropy: Entropy,
+    /// What the control plane asks.
+    pub inbox: mpsc::Receiver<Message>,
+    /// Where the thread counts.
+    pub metrics: DataMetrics,
+}
+
+/// Stub until the data path is merged: answers reports, and ends with the drain.
+pub async fn run(mut parts: Parts) {
+    while let Some(message) = parts.inbox.recv().await {
+        match message {
+            Message::Report(answer) => {
+                let _ = answer.send(Report::default());
+            }
+            Message::ServerCommands(_) => {}
+            Message::Drain => break,
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! Gripfast: a sidecar that keeps web sessions alive through Redis failovers.
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control_plane;
 pub mod data_plane;
 pub mod metrics;
 pub mod seam;
+pub mod shutdown;

@@ -1,0 +1,2 @@
+//! The admin port. Stub until its branch is merged.
+pub mod server;
