@@ -1,6 +1,6 @@
 //! What the operator asked for: YAML as typed, checked by building.
 //!
-//! [`Config::load`] is the only way in. The file is read into a tree of YAML values, [`build`] takes one key after the
+//! [`Config::load`] is the only way in. The file is read into a tree of YAML values, `config::build` takes one key after the
 //! other out of it, and whatever is left is unknown; so all problems are found in one go, and a [`Config`] cannot hold a
 //! bad value. Every default is in this file. Nothing else in the crate names `serde_yaml`, which has no maintainer any more.
 
