@@ -1,5 +1,7 @@
 //! Gripfast: a sidecar that keeps web sessions alive through Redis failovers.
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control_plane;
@@ -11,4 +13,5 @@ pub mod proxy;
 pub mod reactor;
 pub mod resp;
 pub mod seam;
+pub mod shutdown;
 pub mod upstream;

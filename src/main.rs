@@ -1,2 +1,7 @@
 //! Arguments and exit code; nothing else.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(gripfast::cli::main(std::env::args_os()))
+}
