@@ -45,3 +45,8 @@ $as_root apt-get update -qq >&2 || echo "install: apt-get update failed; trying 
 # shellcheck disable=SC2086 # one word a package
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null >&2 ||
     give_up "apt-get install failed, the lines above say why"
+case "$missing" in
+*redis-server*)
+    echo "install: Debian's own Redis service was not started; it would be at the next boot: $as_root systemctl disable redis-server prevents that" >&2
+    ;;
+esac

@@ -39,7 +39,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Usable from everywhere; they import only each other.
-const LEAVES: &[&str] = &["config", "error", "metrics", "seam", "shutdown"];
+const LEAVES: &[&str] = &[
+    "config", "error", "metrics", "outbox", "reactor", "seam", "shutdown",
+];
 
 /// Crates that only some paths may name, and why.
 const QUARANTINE: &[(&str, &[&str], &str)] = &[
