@@ -7,6 +7,7 @@ pub mod config;
 pub mod control_plane;
 pub mod data_plane;
 pub mod downstream;
+pub mod id;
 pub mod metrics;
 pub mod outbox;
 pub mod proxy;

@@ -28,6 +28,8 @@ pub enum Kind {
     General,
     /// Leaves nothing on the connection but must not stand in front of others: a pinned link for its time.
     Pinned,
+    /// As `Pinned`, whatever the database; must reach a server that is busy with a script.
+    Rescue,
     /// As `Pinned`; runs a script, during which the server answers BUSY to everyone.
     Script,
     /// As `Pinned`; waits in the server for another client.
@@ -38,6 +40,10 @@ pub enum Kind {
     Wait,
     /// Subscriptions, MONITOR, replication: from here on the client has a connection to the server of its own.
     OwnConnection,
+    /// `MONITOR`: as `OwnConnection`; while it lasts nothing is answered without the server.
+    Monitor,
+    /// `CONFIG`: as `General`; may turn on the server's log of all commands.
+    Config,
     /// Known neither to the static table nor to the server.
     Unknown,
     /// `PING`.

@@ -3,25 +3,16 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
 use crate::outbox::Outbox;
 use crate::reactor::Bell;
 use crate::resp::{Protocol, Scanner};
 use crate::seam::BoxStream;
-use crate::upstream::link::{Awaited, LinkId};
 
 /// Requests of one client in flight at once; fewer for one that is known not to keep up with its replies.
 const INFLIGHT_MAX: u32 = 1024;
 const INFLIGHT_SLOW: u32 = 32;
-
-/// A client connection's place in the slab, and which of the connections that had this place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientId {
-    /// Place in the slab.
-    pub index: u32,
-    /// Raised with each connection.
-    pub serial: u32,
-}
 
 /// What makes a client keep the link that it owns although nothing is in flight on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,12 +23,15 @@ pub struct Held {
     pub watch: bool,
     /// It asked who it is; its session commands still take the tracked link.
     pub identity: bool,
+    /// It named itself by hand, not as a library does: whoever does that wants to see, by that name, all that the
+    /// connection does.
+    pub named: bool,
 }
 
 impl Held {
     /// Tells whether all commands must go over the owned link.
     pub fn takes_everything(self) -> bool {
-        self.multi || self.watch
+        self.multi || self.watch || self.named
     }
 
     /// Tells whether the owned link must be kept.
@@ -105,6 +99,8 @@ pub struct Client {
     pub database: u32,
     /// Told by CLIENT SETNAME and SETINFO.
     pub introduction: Option<Box<Introduction>>,
+    /// It said HELLO or CLIENT SETINFO: a library, not a person.
+    pub by_library: bool,
     /// Replies awaited, all from `lane`.
     pub inflight: u32,
     /// The link that carries what is in flight.
@@ -117,6 +113,8 @@ pub struct Client {
     pub poisoned: bool,
     /// Its bytes go over its own link unread, both ways, until one side closes.
     pub raw: bool,
+    /// It watches the server's commands.
+    pub monitor: bool,
     /// A request that is larger than what we wait for, on its way through the own link.
     pub upload: Option<Scanner>,
     /// What is in flight may wait in the server for another client.
@@ -133,8 +131,6 @@ pub struct Client {
     pub quitting: bool,
     /// A script stands in its transaction.
     pub script_queued: bool,
-    /// What it awaited of its own link, which was lost, and the bytes of requests answered before and written.
-    pub withheld: Option<Box<(Vec<Awaited>, u64, u64)>>,
     /// Whether its replies once outgrew the soft bound: it then may have fewer requests in flight.
     pub reads_slowly: bool,
 }
@@ -154,12 +150,14 @@ impl Client {
             protocol: Protocol::Resp2,
             database: 0,
             introduction: None,
+            by_library: false,
             inflight: 0,
             lane: None,
             own: None,
             held: Held::default(),
             poisoned: false,
             raw: false,
+            monitor: false,
             upload: None,
             blocking: false,
             stall: Stall::None,
@@ -168,7 +166,6 @@ impl Client {
             closing: None,
             quitting: false,
             script_queued: false,
-            withheld: None,
             reads_slowly: false,
         }
     }

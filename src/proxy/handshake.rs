@@ -15,10 +15,7 @@ impl Proxy {
     pub(super) fn answer_or_ask(&mut self, request: Request<'_>) -> Taken {
         let words = request.words.len();
         match request.command.kind {
-            // While a script runs the server answers BUSY, and a PING is how people notice.
-            Kind::Ping | Kind::Echo if self.scripts > 0 || self.is_paused() => {
-                self.ask_general(request)
-            }
+            Kind::Ping | Kind::Echo if self.must_ask() => self.ask_general(request),
             Kind::Ping if words == 1 => {
                 self.reply(request, |out| out.extend_from_slice(b"+PONG\r\n"))
             }
@@ -49,6 +46,12 @@ impl Proxy {
         Taken::Bytes(request.length)
     }
 
+    /// While a script runs the server answers BUSY, and a PING is how people notice; while it is paused it answers late;
+    /// and who watches the server's commands through us wants to see them all.
+    fn must_ask(&mut self) -> bool {
+        self.scripts > 0 || self.observed.monitors > 0 || self.observed.slow_log || self.is_paused()
+    }
+
     fn ask_general(&mut self, request: Request<'_>) -> Taken {
         let protocol = self.clients[request.client as usize].protocol;
         self.send_shared(request, Lane::General, protocol)
@@ -62,15 +65,17 @@ impl Proxy {
         let Some(database) = database else {
             return self.ask_general(request);
         };
-        if !self
+        let known = self
             .known_databases
             .get(database as usize)
             .copied()
-            .unwrap_or(false)
-        {
+            .unwrap_or(false);
+        let client = &mut self.clients[request.client as usize];
+        if !known || client.own.is_some() {
             return self.send_settling(request, Settle::Select(database));
         }
-        self.clients[request.client as usize].database = database;
+        client.database = database;
+        self.warm(request.client);
         self.reply(request, |out| out.extend_from_slice(b"+OK\r\n"))
     }
 
@@ -89,6 +94,14 @@ impl Proxy {
             return self.hello_without_facts(request);
         };
         let client = &mut self.clients[request.client as usize];
+        if client.own.is_some()
+            && hello
+                .protocol
+                .is_some_and(|wanted| wanted != client.protocol)
+        {
+            return self.send_settling(request, Settle::Hello);
+        }
+        client.by_library = true;
         if let Some(protocol) = hello.protocol {
             client.protocol = protocol;
         }
@@ -96,6 +109,7 @@ impl Proxy {
             client.introduce().name = name.to_vec();
             self.repeat_introduction(request.client);
         }
+        self.warm(request.client);
         let client = &self.clients[request.client as usize];
         let (protocol, id) = (client.protocol, HELLO_ID_FIRST + u64::from(client.serial));
         self.reply(request, |out| facts.write_hello(out, protocol, id))
@@ -131,6 +145,9 @@ impl Proxy {
                     return self.ask_general(request);
                 }
                 self.clients[request.client as usize].introduce().name = name.to_vec();
+                if !name.is_empty() {
+                    self.give_name(request.client);
+                }
                 self.repeat_introduction(request.client);
                 self.reply(request, |out| out.extend_from_slice(b"+OK\r\n"))
             }
@@ -195,7 +212,10 @@ impl Proxy {
         if !local::is_name(value) {
             return self.ask_general(request);
         }
-        let told = self.clients[request.client as usize].introduce();
+        let client = &mut self.clients[request.client as usize];
+        client.by_library = true;
+        client.held.named = false;
+        let told = client.introduce();
         if option.eq_ignore_ascii_case(b"LIB-NAME") {
             told.library = value.to_vec();
         } else if option.eq_ignore_ascii_case(b"LIB-VER") {

@@ -1,10 +1,11 @@
 //! A link is lost, or could not be opened: everybody who awaits something of it gets a clear answer.
 
-use crate::downstream::client::{ClientId, Stall};
+use crate::downstream::client::Stall;
+use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, DialOutcome, ErrorKind};
-use crate::resp::Protocol;
+use crate::resp::{Protocol, request_bytes};
 use crate::upstream::connect::ConnectError;
-use crate::upstream::link::{Awaited, Lane, Link, LinkId, What};
+use crate::upstream::link::{Awaited, Lane, Link, Settle, What};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
@@ -16,6 +17,7 @@ impl Proxy {
             tracing::info!(address = %self.config.upstream.address, "primary reached");
             self.registry.health = Health::Up;
         }
+        self.server_lives();
     }
 
     /// A dial came to nothing: what was queued on the link was not sent.
@@ -37,7 +39,13 @@ impl Proxy {
                 tracing::warn!(%address, %reason, "waiting for the primary");
             }
         }
+        let probe = link.lane == Lane::Tracked && link.database == 0;
+        self.servers_words = error.servers_words().map(str::to_owned);
         self.fail_link(index);
+        self.servers_words = None;
+        if probe {
+            self.server_is_gone();
+        }
     }
 
     /// A link that was up is gone.
@@ -96,10 +104,7 @@ impl Proxy {
         for Awaited { client, what, end } in awaited {
             let unsent = start >= sent;
             start = end;
-            if what_is_verdict(&what) {
-                self.verdict_lost(client);
-                continue;
-            }
+
             if self.client(client).is_none() {
                 continue;
             }
@@ -117,7 +122,10 @@ impl Proxy {
                 true => ErrorKind::Masterdown,
                 false => ErrorKind::OutcomeUnknown,
             };
-            let text = self.error_text(kind);
+            let text = match (&self.servers_words, kind) {
+                (Some(words), ErrorKind::Masterdown) => format!("-{words}\r\n"),
+                _ => self.error_text(kind),
+            };
             self.counters.error_replies[kind.index()] += u64::from(count);
             for _ in 0..count {
                 self.write_to_client(client.index, |out| out.extend_from_slice(text.as_bytes()));
@@ -135,8 +143,6 @@ impl Proxy {
         awaited: Vec<Awaited>,
         half_sent: bool,
     ) {
-        let sent = link.written;
-        let was_up = link.is_up();
         let Some(client) = self.client(owner) else {
             return;
         };
@@ -145,54 +151,66 @@ impl Proxy {
             self.close_after_flush(owner.index, CloseCause::LinkKilled);
             return;
         }
-        let probe = self
-            .registry
-            .shared(Lane::Tracked, Protocol::Resp3, 0)
-            .filter(|probe| self.links[probe.index as usize].is_up());
-        if let (Some(probe), true) = (probe, was_up) {
-            let client = &mut self.clients[owner.index as usize];
-            client.stall = Stall::Verdict;
-            client.withheld = Some(Box::new((awaited, link.answered, sent)));
-            let target = &mut self.links[probe.index as usize];
-            target.push_bytes(&crate::resp::request_bytes(&["PING"]), &mut self.pool);
-            target.expect(owner, What::Verdict);
+        let verdict = Verdict {
+            client: owner,
+            awaited,
+            answered: link.answered,
+            sent: link.written,
+        };
+        if !link.is_up() {
+            self.tell_loss(verdict);
+            return;
+        }
+        client.stall = Stall::Verdict;
+        self.verdicts.push(verdict);
+        // The link that watches the server answers, or is lost and dialled again: both decide.
+        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
+        if let Some(probe) = probe
+            && let target = &mut self.links[probe.index as usize]
+            && target.is_up()
+        {
+            target.push_bytes(&request_bytes(&["PING"]), &mut self.pool);
+            target.expect(ClientId::NOBODY, What::Verdict);
             self.touch_link(probe);
-            return;
-        }
-        self.tell_loss(owner, awaited, link.answered, sent);
-    }
-
-    fn verdict_lost(&mut self, id: ClientId) {
-        let Some(client) = self.client(id) else {
-            return;
-        };
-        if client.stall != Stall::Verdict {
-            return;
-        }
-        if let Some(withheld) = client.withheld.take() {
-            let (awaited, answered, sent) = *withheld;
-            self.tell_loss(id, awaited, answered, sent);
         }
     }
 
-    fn tell_loss(&mut self, id: ClientId, awaited: Vec<Awaited>, answered: u64, sent: u64) {
+    /// The server answers: whoever lost a link lost it to somebody who closed it.
+    pub(super) fn server_lives(&mut self) {
+        for verdict in std::mem::take(&mut self.verdicts) {
+            if self.client(verdict.client).is_some() {
+                self.close_after_flush(verdict.client.index, CloseCause::LinkKilled);
+            }
+        }
+    }
+
+    /// The server does not answer: whoever lost a link is told so.
+    fn server_is_gone(&mut self) {
+        for verdict in std::mem::take(&mut self.verdicts) {
+            self.tell_loss(verdict);
+        }
+    }
+
+    fn tell_loss(&mut self, verdict: Verdict) {
+        let Verdict {
+            client: id,
+            awaited,
+            answered,
+            sent,
+        } = verdict;
         let Some(client) = self.client(id) else {
             return;
         };
-        client.poisoned = client.held.takes_everything();
+        // An EXEC or DISCARD in flight has its own answer below; there is nothing left to be ended.
+        let ended = awaited.last().is_some_and(|last| {
+            matches!(
+                last.what,
+                What::Settle(Settle::Exec { .. } | Settle::Discard)
+            )
+        });
+        client.poisoned = (client.held.multi || client.held.watch) && !ended;
         client.held = Default::default();
         client.script_queued = false;
-        // An EXEC in flight has its own answer below; there is nothing left to be ended.
-        let ends = |awaited: &Awaited| {
-            matches!(
-                awaited.what,
-                What::Settle(
-                    crate::upstream::link::Settle::Exec { .. }
-                        | crate::upstream::link::Settle::Discard
-                )
-            )
-        };
-        client.poisoned &= !awaited.last().is_some_and(ends);
         client.lane = None;
         client.stall = Stall::None;
         self.fail_awaited(awaited, answered, sent);
@@ -200,8 +218,15 @@ impl Proxy {
     }
 }
 
-fn what_is_verdict(what: &What) -> bool {
-    matches!(what, What::Verdict)
+/// What a client awaited of its own link, which was lost.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    client: ClientId,
+    awaited: Vec<Awaited>,
+    /// Bytes of the requests answered before.
+    answered: u64,
+    /// Bytes written.
+    sent: u64,
 }
 
 /// An error and what caused it, in one line.

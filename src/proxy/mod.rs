@@ -36,14 +36,15 @@ use tokio::time::Instant;
 use crate::command::local::ServerFacts;
 use crate::command::table::Table;
 use crate::config::Config;
-use crate::downstream::client::{Client, ClientId, Stall};
+use crate::downstream::client::{Client, Stall};
+use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, Counters, ErrorKind};
 use crate::outbox::Pool;
 use crate::reactor::{Ready, Token};
 use crate::resp::Words;
 use crate::seam::{Dial, Entropy};
 use crate::upstream::connect::{self, Profile};
-use crate::upstream::link::{Lane, Link, LinkId, What};
+use crate::upstream::link::{Lane, Link, What};
 use crate::upstream::registry::{Health, Registry};
 
 /// Bytes that may wait for a link's socket before the clients that feed it are slowed down.
@@ -85,6 +86,13 @@ pub struct Proxy {
     congested: Vec<ClientId>,
     /// Scripts that are running, as far as we know.
     scripts: usize,
+    /// Somebody watches the server's commands through us (MONITOR, or a slow log of everything): then nothing is answered
+    /// here that the server could answer.
+    observed: Observed,
+    /// While a failed dial is dealt with: the server's own words for it.
+    servers_words: Option<String>,
+    /// Lost links whose owners' fate hangs on whether the server lives.
+    verdicts: Vec<loss::Verdict>,
     /// Until when a CLIENT PAUSE that passed through here may last.
     paused_until: Option<Instant>,
     /// The time of this turn.
@@ -93,6 +101,15 @@ pub struct Proxy {
     pub counters: Counters,
     serial: u32,
     draining: bool,
+}
+
+/// Who watches the server's commands through us.
+#[derive(Debug, Default)]
+struct Observed {
+    /// Clients in MONITOR.
+    monitors: usize,
+    /// The slow log was told to take everything.
+    slow_log: bool,
 }
 
 impl Proxy {
@@ -120,6 +137,9 @@ impl Proxy {
             resume: Vec::new(),
             congested: Vec::new(),
             scripts: 0,
+            observed: Observed::default(),
+            servers_words: None,
+            verdicts: Vec::new(),
             paused_until: None,
             now: Instant::now(),
             counters: Counters::default(),
@@ -161,6 +181,7 @@ impl Proxy {
         bell.ring();
         entry.insert(Client::new(self.serial, stream, bell));
         self.counters.clients_accepted += 1;
+        self.warm(index);
         Ok(index)
     }
 
@@ -347,6 +368,7 @@ impl Proxy {
     pub fn remove_client(&mut self, index: u32, cause: CloseCause) {
         self.counters.clients_closed[cause.index()] += 1;
         let mut client = self.clients.remove(index as usize);
+        self.observed.monitors -= usize::from(client.monitor);
         client.output.discard(&mut self.pool);
         self.pool.give(std::mem::take(&mut client.input));
         if let Some(own) = client.own {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::command::table::Access;
-use crate::downstream::client::{ClientId, Stall};
+use crate::downstream::client::Stall;
+use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, ErrorKind};
-use crate::resp::encode;
+use crate::resp::{Protocol, encode};
 use crate::upstream::connect::Profile;
-use crate::upstream::link::{Lane, LinkId, Settle, Socket, What};
+use crate::upstream::link::{Lane, Settle, Socket, What};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
@@ -16,6 +17,10 @@ use super::requests::{Request, Taken};
 /// How long a request waits for a pinned link. Blocking commands may keep theirs for minutes, so waiting longer than a
 /// web request's patience helps nobody.
 const PINNED_WAIT: Duration = Duration::from_secs(5);
+
+/// Idle pinned links that are kept ready for each protocol and database in use, and for all of them together.
+const SPARE_EACH: usize = 2;
+const SPARE_ALL_MAX: usize = 16;
 
 /// The channel of the replication barrier; nobody subscribes to it.
 const BARRIER_CHANNEL: &str = "gripfast:barrier";
@@ -31,6 +36,10 @@ impl Proxy {
                 return Taken::Bytes(request.length);
             }
         };
+        self.send_over(link, request, settle)
+    }
+
+    fn send_over(&mut self, link: LinkId, request: Request<'_>, settle: Option<Settle>) -> Taken {
         let client = &mut self.clients[request.client as usize];
         client.inflight += 1;
         client.lane = Some(link);
@@ -141,12 +150,28 @@ impl Proxy {
         }
     }
 
-    /// Returns the client's own link, in the client's protocol and database, free for a request of it; `None` when it has
-    /// to wait, with the stall set.
+    /// Returns the client's own link, free for a request of it; `None` when the request has to wait, with the stall set.
+    ///
+    /// A link is only ever given to a client of its protocol and database: to change them in front of a request would
+    /// mean to send the request before the server has agreed.
     ///
     /// # Errors
     /// The kind of error to answer when there is none to be had.
     pub(super) fn own_link(&mut self, index: u32) -> Result<Option<LinkId>, ErrorKind> {
+        let client = &self.clients[index as usize];
+        let database = client.database;
+        // A command that must reach a busy server took a link of another database: its turn comes first.
+        if let Some(own) = client.own
+            && self.links[own.index as usize].database != database
+        {
+            self.clients[index as usize].stall = Stall::Lane;
+            return Ok(None);
+        }
+        self.own_link_in(index, database)
+    }
+
+    /// Like [`Proxy::own_link`], in another database than the client's, unless it owns a link already.
+    fn own_link_in(&mut self, index: u32, database: u32) -> Result<Option<LinkId>, ErrorKind> {
         let client = &self.clients[index as usize];
         let link = match client.own {
             Some(own) => own,
@@ -154,7 +179,7 @@ impl Proxy {
                 self.clients[index as usize].stall = Stall::Lane;
                 return Ok(None);
             }
-            None => match self.acquire(index)? {
+            None => match self.acquire(index, database)? {
                 Some(link) => link,
                 None => return Ok(None),
             },
@@ -162,39 +187,41 @@ impl Proxy {
         if !self.may_send(index, link) {
             return Ok(None);
         }
-        self.align(index, link);
+        if self.clients[index as usize].held.identity {
+            self.introduce(index, link);
+        }
         Ok(Some(link))
     }
 
-    fn acquire(&mut self, index: u32) -> Result<Option<LinkId>, ErrorKind> {
+    /// Sends a command that must reach a busy server: it would refuse a SELECT, so the link is one of database 0, where
+    /// links begin; these commands mean the same in each.
+    pub(super) fn send_rescue(&mut self, request: Request<'_>) -> Taken {
+        match self.own_link_in(request.client, 0) {
+            Ok(Some(link)) => self.send_over(link, request, None),
+            Ok(None) => Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                Taken::Bytes(request.length)
+            }
+        }
+    }
+
+    fn acquire(&mut self, index: u32, database: u32) -> Result<Option<LinkId>, ErrorKind> {
         if let Health::Down {
             retry_at: Some(_), ..
         } = self.registry.health
         {
             return Err(ErrorKind::Masterdown);
         }
-        let client = &self.clients[index as usize];
-        let id = client.id(index);
+        let client = &mut self.clients[index as usize];
+        let (id, protocol) = (client.id(index), client.protocol);
         if client.stall == Stall::PinnedDenied {
-            self.clients[index as usize].stall = Stall::None;
+            client.stall = Stall::None;
             return Err(ErrorKind::NoPinnedLink);
         }
-        let (protocol, database) = (client.protocol, client.database);
-        let links = &self.links;
-        let idle = self.registry.take_idle(|link| {
-            let link = &links[link.index as usize];
-            link.protocol == protocol && link.database == database
-        });
-        let link = match idle {
+        let link = match self.take_spare(protocol, database) {
             Some(link) => link,
-            None if self.registry.pinned < self.config.upstream.pinned_max => self.open(
-                Lane::Pinned,
-                Profile {
-                    protocol,
-                    database,
-                    name: None,
-                },
-            ),
+            None if self.has_room() => self.open_pinned(protocol, database),
             None => {
                 self.registry
                     .waiting
@@ -208,22 +235,74 @@ impl Proxy {
         Ok(Some(link))
     }
 
-    /// Brings the own link into the client's protocol and database, in the same packet as the request that follows.
-    fn align(&mut self, index: u32, link: LinkId) {
+    fn take_spare(&mut self, protocol: Protocol, database: u32) -> Option<LinkId> {
+        let links = &self.links;
+        self.registry.take_idle(|id| {
+            let link = &links[id.index as usize];
+            link.protocol == protocol && link.database == database
+        })
+    }
+
+    /// Tells whether one more pinned link may be opened; makes room by closing an idle one of another kind.
+    fn has_room(&mut self) -> bool {
+        if self.registry.pinned >= self.config.upstream.pinned_max
+            && let Some(idle) = self.registry.oldest_idle()
+        {
+            self.drop_link(idle);
+        }
+        self.registry.pinned < self.config.upstream.pinned_max
+    }
+
+    fn open_pinned(&mut self, protocol: Protocol, database: u32) -> LinkId {
+        self.open(
+            Lane::Pinned,
+            Profile {
+                protocol,
+                database,
+                name: None,
+            },
+        )
+    }
+
+    /// Keeps links ready for a client that has just come or told its protocol and database: so the first command that
+    /// needs one finds it open, also while the server is busy, and does not come after what others send meanwhile.
+    pub(super) fn warm(&mut self, index: u32) {
+        if self.registry.health != Health::Up || self.draining {
+            return;
+        }
         let client = &self.clients[index as usize];
         let (protocol, database) = (client.protocol, client.database);
-        let target = &self.links[link.index as usize];
-        if target.protocol != protocol {
-            self.send_ours(link, &["HELLO", &protocol.number().to_string()]);
-            self.links[link.index as usize].protocol = protocol;
+        self.shared(Lane::Tracked, index);
+        self.shared(Lane::General, index);
+        let links = &self.links;
+        let spare = self.registry.count_idle(|id| {
+            let link = &links[id.index as usize];
+            link.protocol == protocol && link.database == database
+        });
+        let bounded = self.registry.idle() < SPARE_ALL_MAX
+            && self.registry.pinned < self.config.upstream.pinned_max / 2;
+        if spare < SPARE_EACH && bounded {
+            let link = self.open_pinned(protocol, database);
+            self.registry.put_idle(link);
         }
-        if self.links[link.index as usize].database != database {
-            self.send_ours(link, &["SELECT", &database.to_string()]);
-            self.links[link.index as usize].database = database;
+    }
+
+    /// Gives a client that named itself a link that bears its name, if one is to spare.
+    pub(super) fn give_name(&mut self, index: u32) {
+        let client = &self.clients[index as usize];
+        let (protocol, database, id) = (client.protocol, client.database, client.id(index));
+        if client.own.is_some() || client.inflight > 0 {
+            return;
         }
-        if self.clients[index as usize].held.identity {
-            self.introduce(index, link);
-        }
+        let Some(link) = self.take_spare(protocol, database) else {
+            return;
+        };
+        self.links[link.index as usize].owner = Some(id);
+        let client = &mut self.clients[index as usize];
+        client.own = Some(link);
+        client.held.identity = true;
+        client.held.named = !client.by_library;
+        self.introduce(index, link);
     }
 
     /// Repeats on the own link what the client told of itself, so that what Redis says of it is true.
@@ -251,11 +330,7 @@ impl Proxy {
     pub(super) fn send_ours<W: AsRef<[u8]>>(&mut self, link: LinkId, words: &[W]) {
         let target = &mut self.links[link.index as usize];
         target.push_bytes(&encode::request_bytes(words), &mut self.pool);
-        let nobody = ClientId {
-            index: u32::MAX,
-            serial: 0,
-        };
-        target.expect(nobody, What::Swallow);
+        target.expect(ClientId::NOBODY, What::Swallow);
         self.touch_link(link);
     }
 

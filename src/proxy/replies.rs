@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::downstream::client::{ClientId, Stall};
+use crate::command::local::ServerFacts;
+use crate::downstream::client::Stall;
+use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
 use crate::resp::FrameError;
-use crate::upstream::link::{Awaited, Lane, LinkId, Settle, What};
+use crate::upstream::link::{Awaited, Lane, Settle, What};
 
 use super::Proxy;
 
@@ -267,16 +269,11 @@ impl Proxy {
         let run = link.scanner.run(bytes, 1)?;
         if run.frames == 1
             && let Some(Awaited {
-                client,
                 what: What::Verdict,
                 ..
             }) = link.pop_awaited()
-            && self
-                .client(client)
-                .is_some_and(|client| client.stall == Stall::Verdict)
         {
-            // The server lives, so somebody closed just that client's connection.
-            self.close_after_flush(client.index, CloseCause::LinkKilled);
+            self.server_lives();
         }
         match run.consumed {
             0 => Ok(Step::Starved),
@@ -317,10 +314,12 @@ impl Proxy {
     }
 
     /// A link is up: what the server said of itself is the newest truth.
-    pub fn greeted(&mut self, index: u32, facts: crate::command::local::ServerFacts) {
+    pub fn greeted(&mut self, index: u32, facts: Option<ServerFacts>) {
         let link = &self.links[index as usize];
         let (lane, database) = (link.lane, link.database);
-        if self.facts.as_deref() != Some(&facts) {
+        if let Some(facts) = facts
+            && self.facts.as_deref() != Some(&facts)
+        {
             tracing::info!(server = %facts.server, version = %facts.version, "server greeted");
             self.facts = Some(Arc::new(facts));
         }

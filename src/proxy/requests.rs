@@ -2,12 +2,16 @@
 
 use crate::command::table::{Access, Command, Kind};
 use crate::downstream::client::Stall;
+use crate::id::LinkId;
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::resp::request::{Parsed, parse};
 use crate::resp::{Protocol, Scanner, Words};
-use crate::upstream::link::{Lane, LinkId, Settle, What};
+use crate::upstream::link::{Lane, Settle, What};
 
 use super::{CLIENT_OUTPUT_SOFT, LINK_OUTPUT_SOFT, Proxy};
+
+/// A slow log with a threshold below this many microseconds is meant to take every command.
+const SLOW_LOG_ALL: i64 = 10;
 
 /// What became of the request at the front of a client's input.
 pub(super) enum Taken {
@@ -106,8 +110,13 @@ impl Proxy {
             }
             Parsed::Blank(length) => Taken::Bytes(length),
             Parsed::Partial(need) => {
-                self.clients[index as usize].need = need;
-                Taken::Stalled
+                let client = &mut self.clients[index as usize];
+                client.need = need;
+                // What such a client has sent is to be seen at the server, whole or not.
+                match client.held.named && words.len() > 0 {
+                    true => self.begin_upload(index, input, words),
+                    false => Taken::Stalled,
+                }
             }
             Parsed::Large(_) => self.begin_upload(index, input, words),
             Parsed::Irregular => self.leave_to_server(index, input),
@@ -133,10 +142,13 @@ impl Proxy {
             }
             Kind::Tracked | Kind::General | Kind::Pinned => self.send_own(request, None),
             Kind::Script => self.send_script(request),
+            Kind::Rescue => self.send_rescue(request),
             Kind::Blocking | Kind::Wait => self.send_blocking(request),
             Kind::MayBlock if names_block(&request) => self.send_blocking(request),
             Kind::MayBlock => self.send_shared(request, Lane::General, protocol),
             Kind::OwnConnection => self.go_raw(request.client, request.bytes, request.length),
+            Kind::Monitor => self.begin_monitor(request),
+            Kind::Config => self.configure(request),
             Kind::Unknown => self.send_settling(request, Settle::Unknown),
             Kind::Multi => self.begin_transaction(request),
             Kind::Watch => self.begin_watch(request),
@@ -279,6 +291,33 @@ impl Proxy {
         }
     }
 
+    fn begin_monitor(&mut self, request: Request<'_>) -> Taken {
+        let taken = self.go_raw(request.client, request.bytes, request.length);
+        let client = &mut self.clients[request.client as usize];
+        if client.raw && !std::mem::replace(&mut client.monitor, true) {
+            self.observed.monitors += 1;
+        }
+        taken
+    }
+
+    /// A slow log that takes everything is meant to show everything.
+    fn configure(&mut self, request: Request<'_>) -> Taken {
+        let is = |index: usize, wanted: &[u8]| {
+            request
+                .word(index)
+                .is_some_and(|word| word.eq_ignore_ascii_case(wanted))
+        };
+        if is(1, b"SET") && is(2, b"slowlog-log-slower-than") {
+            let threshold = request
+                .word(3)
+                .and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+            self.observed.slow_log =
+                threshold.is_some_and(|micros: i64| (0..SLOW_LOG_ALL).contains(&micros));
+        }
+        let protocol = self.clients[request.client as usize].protocol;
+        self.send_shared(request, Lane::General, protocol)
+    }
+
     fn begin_watch(&mut self, request: Request<'_>) -> Taken {
         let taken = self.send_own(request, None);
         let client = &mut self.clients[request.client as usize];
@@ -317,9 +356,11 @@ impl Proxy {
             Kind::Tracked
             | Kind::General
             | Kind::Pinned
+            | Kind::Rescue
             | Kind::Blocking
             | Kind::MayBlock
             | Kind::Wait
+            | Kind::Config
             | Kind::Exec
             | Kind::Discard
             | Kind::Watch
@@ -329,10 +370,19 @@ impl Proxy {
             Kind::Unknown if !multi => self.send_settling(request, Settle::Unknown),
             Kind::Unknown => self.send_own(request, None),
             Kind::Quit | Kind::Reset => self.answer_or_ask(request),
-            // Queued or not, these change the connection: from here on the server alone knows its state.
-            Kind::Select | Kind::Hello | Kind::Auth | Kind::Client | Kind::OwnConnection => {
-                self.go_raw(request.client, request.bytes, request.length)
+            Kind::Select | Kind::Hello | Kind::Auth | Kind::Client
+                if !multi && !self.clients[request.client as usize].held.watch =>
+            {
+                self.answer_or_ask(request)
             }
+            Kind::Monitor if !multi => self.begin_monitor(request),
+            // Queued or not, these change the connection: from here on the server alone knows its state.
+            Kind::Monitor
+            | Kind::Select
+            | Kind::Hello
+            | Kind::Auth
+            | Kind::Client
+            | Kind::OwnConnection => self.go_raw(request.client, request.bytes, request.length),
         }
     }
 
@@ -367,10 +417,18 @@ impl Proxy {
             .map_or(Kind::Unknown, |name| self.table.find(name).kind);
         let stateless = matches!(
             kind,
-            Kind::Tracked | Kind::General | Kind::Pinned | Kind::Script | Kind::Blocking
+            Kind::Tracked
+                | Kind::General
+                | Kind::Pinned
+                | Kind::Rescue
+                | Kind::Script
+                | Kind::Blocking
         );
         if !stateless {
-            return self.leave_to_server(index, input);
+            return match input.len() <= crate::resp::request::WHOLE_BYTES_MAX {
+                true => Taken::Stalled,
+                false => self.leave_to_server(index, input),
+            };
         }
         let Some(link) = (match self.own_link(index) {
             Ok(link) => link,

@@ -1,4 +1,7 @@
-//! Opens a link: dial, HELLO with AUTH, SELECT, in one packet; learns the server's greeting.
+//! Opens a link: dial, then HELLO with AUTH and SETNAME, and SELECT, in one packet; learns the server's greeting.
+//!
+//! Nothing else is sent, so that a link can be opened while the server is busy with a script (it takes HELLO then), and
+//! the server's statistics show no commands of ours that fail.
 
 use std::io;
 use std::time::Duration;
@@ -32,8 +35,8 @@ pub struct Profile {
 pub struct Established {
     /// The stream, with nothing unread.
     pub stream: BoxStream,
-    /// What the server said of itself.
-    pub facts: ServerFacts,
+    /// What the server said of itself, on links in RESP3.
+    pub facts: Option<ServerFacts>,
 }
 
 /// Why a link could not be opened; no request was sent on it.
@@ -51,7 +54,7 @@ pub enum ConnectError {
     /// The server refused one of our commands, with its words.
     #[error("refused {command}: {text}")]
     Refused {
-        /// HELLO, CLIENT or SELECT.
+        /// HELLO or SELECT.
         command: &'static str,
         /// The server's error line.
         text: String,
@@ -73,6 +76,17 @@ async fn establish(
     match tokio::time::timeout(ESTABLISH_TIMEOUT, work).await {
         Ok(result) => result,
         Err(_) => Err(ConnectError::Timeout),
+    }
+}
+
+impl ConnectError {
+    /// Returns the words in which the server said that it can't serve at the moment: they are an answer to whatever was
+    /// to be sent on the link, too.
+    pub fn servers_words(&self) -> Option<&str> {
+        match self {
+            Self::Refused { text, .. } if text.starts_with("BUSY ") => Some(text),
+            _ => None,
+        }
     }
 }
 
@@ -98,47 +112,47 @@ async fn shake_hands(
     profile: &Profile,
 ) -> Result<Established, ConnectError> {
     let mut framed = Framed::new(stream, FrameCodec);
-    let mut packet = Vec::new();
-    // The greeting is asked for in RESP3 first, so that its template is of one shape; AUTH goes along with it.
-    let mut commands = vec!["HELLO"];
-    match &credentials.password {
-        Some(password) => {
-            let user = credentials.username.as_deref().unwrap_or("default");
-            encode::request(
-                &mut packet,
-                &["HELLO", "3", "AUTH", user, password.reveal()],
-            );
-        }
-        None => encode::request(&mut packet, &["HELLO", "3"]),
-    }
-    if let Some(name) = profile.name {
-        encode::request(&mut packet, &["CLIENT", "SETNAME", name]);
-        commands.push("CLIENT");
-    }
+    let database = profile.database.to_string();
+    let mut packet = greeting(credentials, profile);
     if profile.database != 0 {
-        encode::request(&mut packet, &["SELECT", &profile.database.to_string()]);
-        commands.push("SELECT");
+        encode::request(&mut packet, &["SELECT", &database]);
     }
-    if profile.protocol == Protocol::Resp2 {
-        encode::request(&mut packet, &["HELLO", "2"]);
-        commands.push("HELLO");
+    framed.send(&packet[..]).await.map_err(ConnectError::Lost)?;
+    let hello = accepted("HELLO", receive(&mut framed).await?)?;
+    if profile.database != 0 {
+        accepted("SELECT", receive(&mut framed).await?)?;
     }
-    framed.send(&packet).await.map_err(ConnectError::Lost)?;
-    let mut facts = None;
-    for command in commands {
-        let reply = receive(&mut framed).await?;
-        if let Some(error) = reply.strip_prefix(b"-") {
-            let text = String::from_utf8_lossy(error).trim_end().to_owned();
-            return Err(ConnectError::Refused { command, text });
-        }
-        if facts.is_none() {
-            facts = Some(ServerFacts::from_hello(&reply).ok_or(ConnectError::Greeting)?);
-        }
-    }
+    let facts = match profile.protocol {
+        Protocol::Resp2 => None,
+        Protocol::Resp3 => Some(ServerFacts::from_hello(&hello).ok_or(ConnectError::Greeting)?),
+    };
     Ok(Established {
         stream: framed.into_inner(),
-        facts: facts.ok_or(ConnectError::Greeting)?,
+        facts,
     })
+}
+
+fn greeting(credentials: &Credentials, profile: &Profile) -> Vec<u8> {
+    let protocol = profile.protocol.number().to_string();
+    let mut words = vec!["HELLO", &protocol];
+    if let Some(password) = &credentials.password {
+        let user = credentials.username.as_deref().unwrap_or("default");
+        words.extend(["AUTH", user, password.reveal()]);
+    }
+    if let Some(name) = profile.name {
+        words.extend(["SETNAME", name]);
+    }
+    encode::request_bytes(&words)
+}
+
+fn accepted(command: &'static str, reply: Bytes) -> Result<Bytes, ConnectError> {
+    match reply.strip_prefix(b"-") {
+        None => Ok(reply),
+        Some(error) => Err(ConnectError::Refused {
+            command,
+            text: String::from_utf8_lossy(error).trim_end().to_owned(),
+        }),
+    }
 }
 
 async fn receive(framed: &mut Framed<BoxStream, FrameCodec>) -> Result<Bytes, ConnectError> {

@@ -6,23 +6,11 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::connect::{ConnectError, Established};
-use crate::downstream::client::ClientId;
+use crate::id::ClientId;
 use crate::outbox::{Outbox, Pool};
 use crate::reactor::Bell;
 use crate::resp::{Protocol, Scanner};
 use crate::seam::BoxStream;
-
-/// A link's place in the slab, and which of the links that had this place.
-///
-/// The serial is the link's *generation*: an answer can only reach a client through the entry that was queued on the
-/// very link that brings it, so an answer of an older link finds nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LinkId {
-    /// Place in the slab.
-    pub index: u32,
-    /// Raised with each link.
-    pub serial: u32,
-}
 
 /// The lane that a link serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

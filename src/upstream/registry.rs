@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::link::{Lane, LinkId};
-use crate::downstream::client::ClientId;
+use super::link::Lane;
+use crate::id::{ClientId, LinkId};
 use crate::resp::Protocol;
 use crate::seam::Entropy;
 
@@ -109,13 +109,20 @@ impl Registry {
         self.idle.retain(|idle| *idle != link);
     }
 
-    /// Takes an idle pinned link, preferring what `fits`, else the most recently used.
+    /// Takes the most recently used idle pinned link that `fits`.
     pub fn take_idle(&mut self, fits: impl Fn(LinkId) -> bool) -> Option<LinkId> {
-        let place = self.idle.iter().rposition(|link| fits(*link));
-        match place {
-            Some(place) => Some(self.idle.remove(place)),
-            None => self.idle.pop(),
-        }
+        let place = self.idle.iter().rposition(|link| fits(*link))?;
+        Some(self.idle.remove(place))
+    }
+
+    /// Returns the idle pinned link that was used least recently.
+    pub fn oldest_idle(&self) -> Option<LinkId> {
+        self.idle.first().copied()
+    }
+
+    /// Counts the idle pinned links that fit.
+    pub fn count_idle(&self, fits: impl Fn(LinkId) -> bool) -> usize {
+        self.idle.iter().filter(|link| fits(**link)).count()
     }
 
     /// Takes a pinned link back; false when there are enough idle ones and it should be closed.
@@ -183,11 +190,11 @@ mod tests {
         }
         assert!(!registry.put_idle(link(999)));
         assert_eq!(registry.take_idle(|id| id.index == 5), Some(link(5)));
-        assert_eq!(
-            registry.take_idle(|_| false),
-            Some(link(IDLE_MAX as u32 - 1))
-        );
+        assert_eq!(registry.take_idle(|_| false), None);
+        let newest = link(IDLE_MAX as u32 - 1);
+        assert_eq!(registry.take_idle(|_| true), Some(newest));
         registry.forget(link(0));
+        assert_eq!(registry.oldest_idle(), Some(link(1)));
         assert_eq!(registry.idle(), IDLE_MAX - 3);
     }
 }
