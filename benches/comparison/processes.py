@@ -181,7 +181,7 @@ class Stack:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             if target.process.poll() is not None:
-                raise Failed(f"{target.name} ended with {target.process.returncode}\n{tail(target.log)}")
+                raise Failed(self.condition())
             try:
                 with connect(address) as connection:
                     if self.password:
@@ -190,8 +190,18 @@ class Stack:
                     return
             except (OSError, Failed) as trouble:
                 if time.monotonic() > deadline:
-                    raise Failed(f"{target.name} not ready: {trouble}\n{tail(target.log)}") from trouble
+                    raise Failed(f"{target.name} not ready: {trouble}\n{self.condition()}") from trouble
             time.sleep(0.02)
+
+    def condition(self):
+        """Whether each process still lives, and the end of its log: what a failure has to show."""
+        shown = []
+        for target in self.targets.values():
+            code = target.process.poll()
+            state = "running" if code is None else f"ended with {code}"
+            listens = " and ".join(spell(address) for address in target.addresses.values())
+            shown.append(f"{target.name} ({listens}): {state}\n{tail(target.log)}")
+        return "\n".join(shown)
 
     def stop(self):
         for target in reversed(self.targets.values()):
