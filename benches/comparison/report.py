@@ -28,10 +28,12 @@ def surroundings(root, arguments, targets):
     commit = version(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], r"([0-9a-f]{7,})")
     dirty = subprocess.run(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"],
                            capture_output=True, text=True, check=False).stdout.strip()
+    # A binary that was handed in may come from any commit.
+    built = " (the scripts; the sidecar was built elsewhere)" if arguments.binary else ""
     facts = {
         "machine": f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit + (" with uncommitted changes" if dirty else ""),
+        "commit": commit + (" with uncommitted changes" if dirty else "") + built,
         "redis": version(["redis-server", "--version"], r"v=(\S+)"),
         "load": f"redis-benchmark -c {CLIENTS} -d {VALUE_BYTES} -r {KEYS}, {arguments.rounds} rounds, "
                 f"{arguments.requests} requests unpipelined",
