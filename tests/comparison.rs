@@ -18,13 +18,15 @@ mod harness;
 #[path = "comparison"]
 mod comparison {
     #![allow(unreachable_pub, reason = "parts of one test binary")]
+    pub mod derived;
     pub mod generator;
     pub mod runner;
+    pub mod scenarios;
     pub mod templates;
     pub mod verdict;
 }
 
-use comparison::runner;
+use comparison::{derived, runner, scenarios};
 
 /// Commands for each server version when nothing else is asked for.
 const COMMANDS: usize = 20_000;
@@ -56,4 +58,60 @@ fn generated_mix_is_answered_as_redis_8_2_does() {
 #[test]
 fn generated_mix_is_answered_as_valkey_9_1_does() {
     generated_mix("valkey-9.1");
+}
+
+#[test]
+fn every_listed_command_is_answered_as_redis_6_2_does() {
+    if let Some(version) = harness::version("redis-6.2") {
+        derived::run(&version);
+    }
+}
+
+#[test]
+fn clients_meet_each_other_as_at_redis_6_2() {
+    if let Some(version) = harness::version("redis-6.2") {
+        scenarios::run(&version);
+    }
+}
+
+#[test]
+fn every_listed_command_is_answered_as_redis_7_0_does() {
+    if let Some(version) = harness::version("redis-7.0") {
+        derived::run(&version);
+    }
+}
+
+#[test]
+fn clients_meet_each_other_as_at_redis_7_0() {
+    if let Some(version) = harness::version("redis-7.0") {
+        scenarios::run(&version);
+    }
+}
+
+#[test]
+fn every_listed_command_is_answered_as_redis_8_2_does() {
+    if let Some(version) = harness::version("redis-8.2") {
+        derived::run(&version);
+    }
+}
+
+#[test]
+fn clients_meet_each_other_as_at_redis_8_2() {
+    if let Some(version) = harness::version("redis-8.2") {
+        scenarios::run(&version);
+    }
+}
+
+#[test]
+fn every_listed_command_is_answered_as_valkey_9_1_does() {
+    if let Some(version) = harness::version("valkey-9.1") {
+        derived::run(&version);
+    }
+}
+
+#[test]
+fn clients_meet_each_other_as_at_valkey_9_1() {
+    if let Some(version) = harness::version("valkey-9.1") {
+        scenarios::run(&version);
+    }
 }

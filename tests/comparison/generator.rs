@@ -146,7 +146,7 @@ impl Generator {
         for _ in 0..self.random.below(6) {
             let family = *self.random.pick(&FAMILIES[..9]);
             let mut step = self.from_template(family);
-            let leaves = [&b"SELECT"[..], b"SWAPDB", b"MOVE"];
+            let leaves = [&b"SELECT"[..], b"SWAPDB", b"MOVE", b"DEBUG"];
             if leaves.iter().any(|name| {
                 step.words
                     .first()
@@ -324,13 +324,20 @@ impl Generator {
         if may_be_inline && self.random.chance(25) {
             self.change_case(&mut words[0]);
         }
+        let pushes =
+            words.len() == 3 && words[0].eq_ignore_ascii_case(b"DEBUG") && words[2] == b"push";
+        if pushes && self.protocol == 2 {
+            words[2] = b"set".to_vec();
+        }
+        let frames = if pushes && self.protocol == 3 { 2 } else { 1 };
         let verdict = verdict(&words);
-        let plain = words.iter().all(|word| {
-            !word.is_empty()
-                && word
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b":-.*".contains(byte))
-        });
+        let plain = !words[0].starts_with(b"*")
+            && words.iter().all(|word| {
+                !word.is_empty()
+                    && word
+                        .iter()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b":-.*".contains(byte))
+            });
         let bytes = if may_be_inline && plain && self.random.chance(10) {
             let mut line = words.join(&b' ');
             line.extend_from_slice(if self.random.chance(20) {
@@ -345,7 +352,7 @@ impl Generator {
         Step {
             words,
             bytes,
-            frames: 1,
+            frames,
             verdict,
         }
     }

@@ -188,10 +188,12 @@ impl Connection {
                 let left = sidecar.try_frame();
                 let fine = match (&left, &right) {
                     (Some(left), Some(right)) => {
+                        let in_step = *right != mark;
                         assert!(
-                            *right != mark,
-                            "the test expects more frames than Redis sends: {}",
-                            show(&step)
+                            in_step,
+                            "seed {seed}: the test expects more frames than Redis sends: {}\n{}",
+                            show(&step),
+                            self.shown_history()
                         );
                         alike(step.verdict, left, right)
                     }
@@ -213,7 +215,11 @@ impl Connection {
                     );
                 }
                 if let Some(frame) = right {
-                    let _ = write!(told, "  -> {}", escape(&frame[..frame.len().min(SHOWN_MAX)]));
+                    let _ = write!(
+                        told,
+                        "  -> {}",
+                        escape(&frame[..frame.len().min(SHOWN_MAX)])
+                    );
                 }
             }
             if self.history.len() == HISTORY_MAX {

@@ -39,7 +39,11 @@ pub fn verdict(command: &[Vec<u8>]) -> Verdict {
         | ("XINFO", "CONSUMERS" | "STREAM")
         | ("SLOWLOG", "LEN")
         | ("CLIENT", "ID") => Verdict::Integers,
-        ("SCAN" | "HSCAN" | "SSCAN" | "ZSCAN", _) if last != "100000" => Verdict::Kind,
+        ("SCAN" | "HSCAN" | "SSCAN" | "ZSCAN", _)
+            if last != "100000" || (second != "0" && word(2) != "0") =>
+        {
+            Verdict::Kind
+        }
         ("SCAN" | "HSCAN" | "SSCAN" | "ZSCAN", _)
         | (
             "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "HGETALL" | "HKEYS" | "HVALS" | "KEYS",
