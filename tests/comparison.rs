@@ -23,7 +23,9 @@ mod comparison {
     pub mod runner;
     pub mod scenarios;
     pub mod templates;
+    mod units;
     pub mod verdict;
+    mod words;
 }
 
 use comparison::{derived, runner, scenarios};

@@ -4,6 +4,8 @@ import sys
 import threading
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from steps import FAMILIES, arranged, tell
 
 PORT, PROTOCOL, PASSWORD = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -96,8 +98,9 @@ def others(client):
                 break
     tell("monitor", "seen")
     tell("info", client.info("server")["redis_version"])
-    attempt("wrong password", redis.Redis(port=PORT, protocol=PROTOCOL, password="wrong").ping)
-    attempt("no password", redis.Redis(port=PORT, protocol=PROTOCOL).ping)
+    once = Retry(NoBackoff(), 0)
+    attempt("wrong password", redis.Redis(port=PORT, protocol=PROTOCOL, password="wrong", retry=once).ping)
+    attempt("no password", redis.Redis(port=PORT, protocol=PROTOCOL, retry=once).ping)
     version = tuple(map(int, client.info("server")["redis_version"].split(".")[:2]))
     if PROTOCOL == 3 and version >= (7, 4):  # redis-py wants 7.4 for its cache
         cached = redis.Redis(port=PORT, protocol=3, password=PASSWORD, cache_config=redis.cache.CacheConfig())

@@ -169,11 +169,11 @@ fn comparable(words: &str, frame: &[u8]) -> String {
     if !error && (name.starts_with("INFO") || name == "CLIENT ID" || name == "COMMAND") {
         return (frame[0] as char).to_string();
     }
-    if !error && name.starts_with("HELLO") {
-        if let Value::Many(kind, mut values) = parse(frame) {
-            values.remove(7);
-            return format!("{kind} {values:?}");
-        }
+    if let (true, false, Value::Many(kind, mut values)) =
+        (name.starts_with("HELLO"), error, parse(frame))
+    {
+        values.remove(7);
+        return format!("{kind} {values:?}");
     }
     escape(frame)
 }

@@ -155,9 +155,15 @@ impl Sidecar {
             .is_none_or(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Everything it logged so far.
+    /// Everything it logged so far, without colours.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+        let bytes = std::fs::read(self.scratch.path().join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut parts = text.split('\u{1b}');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |log, part| {
+            log + part.split_once('m').map_or("", |(_, rest)| rest)
+        })
     }
 
     /// Waits until it says that it serves.

@@ -1,4 +1,5 @@
 //! Waiting for conditions, and the one place where a test sleeps.
+#![expect(clippy::disallowed_types, reason = "real processes run on real time")]
 
 use std::time::Duration;
 
@@ -6,13 +7,11 @@ use std::time::Duration;
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Measures real time.
-#[expect(clippy::disallowed_types, reason = "real processes run on real time")]
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
     /// Starts to measure.
-    #[expect(clippy::disallowed_types, reason = "real processes run on real time")]
     pub fn start() -> Self {
         Self(std::time::Instant::now())
     }

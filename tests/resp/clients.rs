@@ -192,7 +192,7 @@ fn every_reply_goes_to_the_client_that_asked() {
 /// Writes and reads values that only this client uses, by several lanes, and checks each reply.
 fn own_replies_only(client: &mut Client, number: usize, rounds: usize, pipeline: usize) {
     use std::fmt::Write as _;
-    client.ask(if number % 2 == 0 {
+    client.ask(if number.is_multiple_of(2) {
         "HELLO 3"
     } else {
         "HELLO 2"
