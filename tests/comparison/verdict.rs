@@ -34,7 +34,7 @@ pub fn verdict(command: &[Vec<u8>]) -> Verdict {
         ("TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "LASTSAVE", _)
         | ("HTTL" | "HPTTL" | "HEXPIRETIME" | "HPEXPIRETIME", _)
         | ("OBJECT", "IDLETIME") => Verdict::Near,
-        ("HELLO" | "XPENDING", _)
+        ("HELLO" | "XPENDING" | "ROLE", _)
         | ("MEMORY", "USAGE")
         | ("XINFO", "CONSUMERS" | "STREAM")
         | ("SLOWLOG", "LEN")
