@@ -57,7 +57,7 @@ fn a_client_that_does_not_read_is_closed_at_the_bound_and_others_go_on() {
     let server = Server::start(&any_version());
     let sidecar = Sidecar::before(&server)
         .listen("output_bytes_max: 4194304")
-        .announce("output")
+        .announce("does not read its replies")
         .start();
     let mut other = sidecar.client();
     assert_eq!(

@@ -6,9 +6,10 @@ use crate::harness::{Client, Random, Server, Sidecar, Version, encode, escape, p
 
 /// Both sides, each with fresh servers.
 struct Sides {
+    /// Dropped first, so that it does not see its server go.
+    sidecar: Sidecar,
     direct: Server,
     _behind: Server,
-    sidecar: Sidecar,
 }
 
 impl Sides {
