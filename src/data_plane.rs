@@ -518,7 +518,7 @@ impl DataPlane {
 
     /// Sets the timer to the next deadline, and publishes counts when it is time.
     fn keep_time(&mut self, cx: &mut Context<'_>) {
-        let mut next = self.proxy.tick();
+        let mut next = self.proxy.next_deadline();
         if self.proxy.now >= self.published_at + PUBLISH_EVERY {
             self.publish();
         } else {
@@ -576,6 +576,7 @@ impl Future for DataPlane {
             }
         }
         this.tokens = tokens;
+        this.proxy.tick();
         // To drain one side lets the other go on; both ends are finite, since nothing is read in here.
         loop {
             this.resume_clients();

@@ -212,6 +212,9 @@ impl Proxy {
         if !local::is_name(value) {
             return self.ask_general(request);
         }
+        if value.is_empty() && self.clients[request.client as usize].own.is_some() {
+            return self.send_own(request, None);
+        }
         let client = &mut self.clients[request.client as usize];
         client.by_library = true;
         client.held.named = false;

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use crate::command::local::ServerFacts;
 use crate::command::table::Table;
 use crate::config::Config;
-use crate::downstream::client::{Client, Stall};
+use crate::downstream::client::{Barrier, Client, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, Counters, ErrorKind};
 use crate::outbox::Pool;
@@ -258,8 +258,8 @@ impl Proxy {
         Some(link)
     }
 
-    /// Dials the primary again when its time has come; times out what has waited too long. Returns when to call next.
-    pub fn tick(&mut self) -> Option<Instant> {
+    /// Dials the primary again when its time has come; times out what has waited too long.
+    pub fn tick(&mut self) {
         if let Health::Down {
             retry_at: Some(at), ..
         } = &self.registry.health
@@ -279,6 +279,10 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.deny_late_waiters();
+    }
+
+    /// Tells when [`Proxy::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
         let retry = match &self.registry.health {
             Health::Down { retry_at, .. } => *retry_at,
             Health::Starting | Health::Up => None,
@@ -412,6 +416,7 @@ impl Proxy {
             && !client.raw
             && !client.held.keeps_link()
             && client.upload.is_none()
+            && client.barrier == Barrier::None
         {
             client.own = None;
             client.lane = None;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::command::table::Access;
-use crate::downstream::client::Stall;
+use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, ErrorKind};
-use crate::resp::{Protocol, encode};
+use crate::resp::{Protocol, encode, request_bytes};
 use crate::upstream::connect::Profile;
 use crate::upstream::link::{Lane, Settle, Socket, What};
 use crate::upstream::registry::Health;
@@ -21,6 +21,11 @@ const PINNED_WAIT: Duration = Duration::from_secs(5);
 /// Idle pinned links that are kept ready for each protocol and database in use, and for all of them together.
 const SPARE_EACH: usize = 2;
 const SPARE_ALL_MAX: usize = 16;
+
+/// What a client is told whose WAIT would have counted nothing.
+const BARRIER_FAILED: &[u8] =
+    b"-ERR gripfast: the server refused the replication barrier (SPUBLISH to gripfast:barrier \
+    for WAIT, SWAPDB 0 0 for WAITAOF): allow it in the ACL of the sidecar's user\r\n";
 
 /// The channel of the replication barrier; nobody subscribes to it.
 const BARRIER_CHANNEL: &str = "gripfast:barrier";
@@ -77,36 +82,62 @@ impl Proxy {
         taken
     }
 
-    /// Sends a command that may wait in the server; behind a replication barrier where it counts replicas.
-    ///
-    /// WAIT looks at the offset of the connection's own last write (from 7.2 on; before, of its last command of any
-    /// kind), but the client's writes went over another link. SPUBLISH writes nothing, is propagated to replicas, and
-    /// unlike PUBLISH no pattern subscription sees it; 6.2 lacks it and takes any command.
-    /// Source: redis `src/replication.c`, `waitCommand`; `src/pubsub.c`, `spublishCommand`.
+    /// Sends a command that may wait in the server.
     pub(super) fn send_blocking(&mut self, request: Request<'_>) -> Taken {
-        use crate::command::table::Kind;
-        if request.command.kind == Kind::Wait {
-            let link = match self.own_link(request.client) {
-                Ok(Some(link)) => link,
-                Ok(None) => return Taken::Stalled,
-                Err(kind) => {
-                    self.refuse(request.client, kind);
-                    return Taken::Bytes(request.length);
-                }
-            };
-            match self
-                .facts
-                .as_ref()
-                .is_some_and(|facts| facts.has_spublish())
-            {
-                true => self.send_ours(link, &["SPUBLISH", BARRIER_CHANNEL, ""]),
-                false => self.send_ours(link, &["PING"]),
-            }
-        }
         let taken = self.send_own(request, None);
         let client = &mut self.clients[request.client as usize];
         client.blocking |= matches!(taken, Taken::Bytes(_)) && client.inflight > 0;
         taken
+    }
+
+    /// Sends WAIT or WAITAOF once a replication barrier of the same link has been passed.
+    ///
+    /// They look at the offset of the connection's own last write (from 7.2 on; before, of its last command of any
+    /// kind), but the client's writes went over another link. SPUBLISH writes nothing, is propagated to replicas, and
+    /// unlike PUBLISH no pattern subscription sees it; 6.2 lacks it and takes any command. The append-only file takes
+    /// only writes: to swap a database with itself is one that changes nothing.
+    /// Source: redis `src/replication.c`, `waitCommand`; `src/pubsub.c`, `spublishCommand`; `src/db.c`,
+    /// `dbSwapDatabases`.
+    pub(super) fn send_wait(&mut self, request: Request<'_>) -> Taken {
+        let client = &mut self.clients[request.client as usize];
+        match std::mem::take(&mut client.barrier) {
+            Barrier::Passed => return self.send_blocking(request),
+            Barrier::Failed => {
+                self.answer(request.client, |out| out.extend_from_slice(BARRIER_FAILED));
+                return Taken::Bytes(request.length);
+            }
+            Barrier::None => {}
+        }
+        let link = match self.own_link(request.client) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
+        };
+        let waits_for_file = request
+            .word(0)
+            .is_some_and(|name| name.len() == "WAITAOF".len());
+        let shards = self
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.has_spublish());
+        let barrier = match (waits_for_file, shards) {
+            (true, _) => request_bytes(&["SWAPDB", "0", "0"]),
+            (false, true) => request_bytes(&["SPUBLISH", BARRIER_CHANNEL, ""]),
+            (false, false) => request_bytes(&["PING"]),
+        };
+        let client = &mut self.clients[request.client as usize];
+        client.inflight += 1;
+        client.lane = Some(link);
+        client.stall = Stall::Settling;
+        let id = client.id(request.client);
+        let target = &mut self.links[link.index as usize];
+        target.push_bytes(&barrier, &mut self.pool);
+        target.expect(id, What::Barrier);
+        self.touch_link(link);
+        Taken::Stalled
     }
 
     /// Gives a client a connection to the server for good: its bytes pass unread from here on.
@@ -294,8 +325,13 @@ impl Proxy {
         if client.own.is_some() || client.inflight > 0 {
             return;
         }
-        let Some(link) = self.take_spare(protocol, database) else {
-            return;
+        let bounded = self.registry.pinned < self.config.upstream.pinned_max / 2;
+        let link = match self.take_spare(protocol, database) {
+            Some(link) => link,
+            None if bounded && self.registry.health == Health::Up => {
+                self.open_pinned(protocol, database)
+            }
+            None => return,
         };
         self.links[link.index as usize].owner = Some(id);
         let client = &mut self.clients[index as usize];
@@ -396,7 +432,7 @@ impl Proxy {
     pub(super) fn forget_script(&mut self, what: &What) {
         if matches!(
             what,
-            What::Settle(Settle::Script | Settle::Exec { script: true })
+            What::Settle(Settle::Script | Settle::Exec { script: true, .. })
         ) {
             self.scripts = self.scripts.saturating_sub(1);
         }

@@ -45,14 +45,22 @@ pub enum Settle {
     /// AUTH with credentials that are not ours.
     Auth,
     /// UNWATCH.
-    Unwatch,
+    Unwatch {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
     /// EXEC: whatever it answers, the transaction is over.
     Exec {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
         /// Whether a script was queued.
         script: bool,
     },
     /// DISCARD.
-    Discard,
+    Discard {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
     /// A script: whatever it answers, it runs no more.
     Script,
     /// A command that nobody knew: unless the server does not know it either, the client gets a connection of its own.
@@ -81,6 +89,8 @@ pub enum What {
     Local(Vec<u8>),
     /// A reply to a command of ours.
     Swallow,
+    /// The reply to a replication barrier, which decides whether the client's WAIT is sent.
+    Barrier,
     /// A reply to a PING of ours, which shows that the server lives although the client's own link was lost.
     Verdict,
     /// From here on everything is the owner's, uncounted.
