@@ -65,7 +65,20 @@ impl Proxy {
 
     /// Sends a request whose reply decides how the next one is to be read.
     pub(super) fn send_settling(&mut self, request: Request<'_>, settle: Settle) -> Taken {
-        let taken = self.send_own(request, Some(settle));
+        let may_keep_link = matches!(settle, Settle::Hello | Settle::Auth | Settle::Unknown);
+        let taken = match self.own_link(request.client) {
+            Ok(Some(link)) => {
+                if may_keep_link {
+                    self.introduce(request.client, link);
+                }
+                self.send_over(link, request, Some(settle))
+            }
+            Ok(None) => Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
+        };
         let client = &mut self.clients[request.client as usize];
         if matches!(taken, Taken::Bytes(_)) && client.inflight > 0 {
             client.stall = Stall::Settling;
@@ -343,12 +356,12 @@ impl Proxy {
 
     /// Repeats on the own link what the client told of itself, so that what Redis says of it is true.
     pub(super) fn introduce(&mut self, index: u32, link: LinkId) {
-        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
-            return;
-        }
         let Some(told) = self.clients[index as usize].introduction.clone() else {
             return;
         };
+        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
+            return;
+        }
         for (words, value) in [
             (&["CLIENT", "SETNAME"][..], told.name),
             (&["CLIENT", "SETINFO", "LIB-NAME"][..], told.library),
