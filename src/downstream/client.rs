@@ -107,6 +107,8 @@ pub struct Client {
     pub dirty: bool,
     /// Negotiated by HELLO.
     pub protocol: Protocol,
+    /// It must show credentials before anything else.
+    pub locked: bool,
     /// Chosen by SELECT.
     pub database: u32,
     /// Told by CLIENT SETNAME and SETINFO.
@@ -164,6 +166,7 @@ impl Client {
             output: Outbox::default(),
             dirty: false,
             protocol: Protocol::Resp2,
+            locked: false,
             database: 0,
             introduction: None,
             by_library: false,

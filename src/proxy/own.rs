@@ -70,6 +70,7 @@ impl Proxy {
             Ok(Some(link)) => {
                 if may_keep_link {
                     self.introduce(request.client, link);
+                    self.links[link.index as usize].spent = true;
                 }
                 self.send_over(link, request, Some(settle))
             }
@@ -179,19 +180,30 @@ impl Proxy {
         self.links[link.index as usize].expect(id, What::Rest);
     }
 
+    /// A client with a connection of its own has sent all that it will: the server answers what it has, and closes.
+    pub fn finish_raw(&mut self, index: u32) {
+        if let Some(own) = self.clients[index as usize].own {
+            self.links[own.index as usize].finished = true;
+            self.touch_link(own);
+        }
+    }
+
     /// What is not plainly well formed is for the server to judge; without a server, in general words.
     pub(super) fn leave_to_server(&mut self, index: u32, input: &[u8]) -> Taken {
         match self.own_link(index) {
             Ok(None) => Taken::Stalled,
             Ok(Some(_)) => self.go_raw(index, input, input.len()),
-            Err(_) => {
-                self.answer(index, |out| {
-                    out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
-                });
-                self.close_after_flush(index, CloseCause::ProtocolError);
-                Taken::Stalled
-            }
+            Err(_) => self.refuse_input(index),
         }
+    }
+
+    /// Refuses what can't be read, in general words, and closes.
+    pub(super) fn refuse_input(&mut self, index: u32) -> Taken {
+        self.answer(index, |out| {
+            out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
+        });
+        self.close_after_flush(index, CloseCause::ProtocolError);
+        Taken::Stalled
     }
 
     /// Returns the client's own link, free for a request of it; `None` when the request has to wait, with the stall set.
@@ -387,8 +399,9 @@ impl Proxy {
     pub(super) fn release(&mut self, id: LinkId) {
         let Some(link) = self.link(id) else { return };
         link.owner = None;
-        if link.introduced || !self.registry.put_idle(id) {
-            self.drop_link(id);
+        if link.introduced || link.spent || !self.registry.put_idle(id) {
+            // Its replies may be being handed out at this moment: it goes at the end of the turn.
+            self.condemned.push(id);
         }
         self.wake_waiter();
     }

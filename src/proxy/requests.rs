@@ -119,6 +119,9 @@ impl Proxy {
                     false => Taken::Stalled,
                 }
             }
+            Parsed::Large(_) | Parsed::Irregular if self.clients[index as usize].locked => {
+                self.refuse_input(index)
+            }
             Parsed::Large(_) => self.begin_upload(index, input, words),
             Parsed::Irregular => self.leave_to_server(index, input),
         }
@@ -127,6 +130,9 @@ impl Proxy {
     #[inline]
     fn dispatch(&mut self, request: Request<'_>) -> Taken {
         let client = &self.clients[request.client as usize];
+        if client.locked {
+            return self.dispatch_locked(request);
+        }
         if client.poisoned {
             return self.dispatch_poisoned(request);
         }
