@@ -20,6 +20,7 @@ fn config() -> Config {
             unix: None,
             clients_max: 1,
             output_bytes_max: 1,
+            ..Listen::default()
         },
         upstream: Upstream {
             address: HostPort {
@@ -33,6 +34,7 @@ fn config() -> Config {
             listen: ([127, 0, 0, 1], 0).into(),
         },
         shutdown_grace: Duration::from_secs(1),
+        ..Config::default()
     }
 }
 

@@ -67,6 +67,7 @@ impl Control {
                 unix: None,
                 clients_max: 1,
                 output_bytes_max: 1,
+                ..Listen::default()
             },
             upstream: Upstream {
                 address: HostPort {
@@ -80,6 +81,7 @@ impl Control {
                 listen: ([127, 0, 0, 1], 0).into(),
             },
             shutdown_grace: Duration::from_secs(1),
+            ..Config::default()
         };
         let (data, inbox) = Handle::channel();
         let metrics = Arc::new(Recorder::new());

@@ -127,6 +127,7 @@ fn config(password: Option<&str>) -> Config {
             unix: None,
             clients_max: 1,
             output_bytes_max: 1,
+            ..Listen::default()
         },
         upstream: Upstream {
             address: HostPort {
@@ -143,6 +144,7 @@ fn config(password: Option<&str>) -> Config {
             listen: ([127, 0, 0, 1], 0).into(),
         },
         shutdown_grace: Duration::from_secs(1),
+        ..Config::default()
     }
 }
 

@@ -7,8 +7,12 @@ use crate::resp::Protocol;
 use crate::resp::encode;
 use crate::upstream::link::{Lane, Settle};
 
+use super::Proxy;
 use super::requests::{Request, Taken};
-use super::{HELLO_ID_FIRST, Proxy};
+
+/// The first id that our own HELLO gives to a connection: far above any that a server gives, so that the one is never
+/// taken for the other (by CLIENT KILL ID, say). Below 2^53, where JavaScript's numbers end.
+const HELLO_ID_FIRST: u64 = 1 << 48;
 
 impl Proxy {
     /// Handles the commands that have an answer of ours in their plain shape.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::command::table::Access;
 use crate::downstream::client::{Barrier, Stall};
+use crate::error;
 use crate::id::{ClientId, LinkId};
-use crate::metrics::{CloseCause, ErrorKind};
+use crate::metrics::ErrorKind;
 use crate::resp::{Protocol, encode, request_bytes};
 use crate::upstream::connect::Profile;
 use crate::upstream::link::{Lane, Settle, Socket, What};
@@ -21,11 +22,6 @@ const PINNED_WAIT: Duration = Duration::from_secs(5);
 /// Idle pinned links that are kept ready for each protocol and database in use, and for all of them together.
 const SPARE_EACH: usize = 2;
 const SPARE_ALL_MAX: usize = 16;
-
-/// What a client is told whose WAIT would have counted nothing.
-const BARRIER_FAILED: &[u8] =
-    b"-ERR gripfast: the server refused the replication barrier (SPUBLISH to gripfast:barrier \
-    for WAIT, SWAPDB 0 0 for WAITAOF): allow it in the ACL of the sidecar's user\r\n";
 
 /// The channel of the replication barrier; nobody subscribes to it.
 const BARRIER_CHANNEL: &str = "gripfast:barrier";
@@ -117,7 +113,9 @@ impl Proxy {
         match std::mem::take(&mut client.barrier) {
             Barrier::Passed => return self.send_blocking(request),
             Barrier::Failed => {
-                self.answer(request.client, |out| out.extend_from_slice(BARRIER_FAILED));
+                self.answer(request.client, |out| {
+                    out.extend_from_slice(error::BARRIER_FAILED)
+                });
                 return Taken::Bytes(request.length);
             }
             Barrier::None => {}
@@ -151,58 +149,6 @@ impl Proxy {
         target.push_bytes(&barrier, &mut self.pool);
         target.expect(id, What::Barrier);
         self.touch_link(link);
-        Taken::Stalled
-    }
-
-    /// Gives a client a connection to the server for good: its bytes pass unread from here on.
-    pub(super) fn go_raw(&mut self, index: u32, bytes: &[u8], length: usize) -> Taken {
-        let link = match self.own_link(index) {
-            Ok(Some(link)) => link,
-            Ok(None) => return Taken::Stalled,
-            Err(kind) => {
-                self.refuse(index, kind);
-                return Taken::Bytes(length);
-            }
-        };
-        self.introduce(index, link);
-        self.make_raw(index, link);
-        self.links[link.index as usize].push_bytes(bytes, &mut self.pool);
-        self.touch_link(link);
-        Taken::Bytes(length)
-    }
-
-    /// Declares that everything from here on passes unread.
-    pub(super) fn make_raw(&mut self, index: u32, link: LinkId) {
-        let client = &mut self.clients[index as usize];
-        client.raw = true;
-        client.need = 0;
-        let id = client.id(index);
-        self.links[link.index as usize].expect(id, What::Rest);
-    }
-
-    /// A client with a connection of its own has sent all that it will: the server answers what it has, and closes.
-    pub fn finish_raw(&mut self, index: u32) {
-        if let Some(own) = self.clients[index as usize].own {
-            self.links[own.index as usize].finished = true;
-            self.touch_link(own);
-        }
-    }
-
-    /// What is not plainly well formed is for the server to judge; without a server, in general words.
-    pub(super) fn leave_to_server(&mut self, index: u32, input: &[u8]) -> Taken {
-        match self.own_link(index) {
-            Ok(None) => Taken::Stalled,
-            Ok(Some(_)) => self.go_raw(index, input, input.len()),
-            Err(_) => self.refuse_input(index),
-        }
-    }
-
-    /// Refuses what can't be read, in general words, and closes.
-    pub(super) fn refuse_input(&mut self, index: u32) -> Taken {
-        self.answer(index, |out| {
-            out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
-        });
-        self.close_after_flush(index, CloseCause::ProtocolError);
         Taken::Stalled
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::command::local::ServerFacts;
+use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;

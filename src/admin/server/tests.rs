@@ -19,6 +19,7 @@ fn config() -> Arc<Config> {
             unix: None,
             clients_max: 1000,
             output_bytes_max: 4096,
+            ..Listen::default()
         },
         upstream: Upstream {
             address: HostPort {
@@ -35,6 +36,7 @@ fn config() -> Arc<Config> {
             listen: ([127, 0, 0, 1], 0).into(),
         },
         shutdown_grace: Duration::from_secs(10),
+        ..Config::default()
     })
 }
 
