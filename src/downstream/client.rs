@@ -52,6 +52,8 @@ pub enum Stall {
     Window,
     /// A reply in flight decides how the next request is to be read.
     Settling,
+    /// It asks who is there while names are on their way to the server.
+    Naming,
     /// No pinned link is free.
     Pinned,
     /// It waited for a pinned link in vain: the next request is answered with an error.

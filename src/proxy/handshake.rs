@@ -2,10 +2,11 @@
 
 use crate::command::local::{self, ClientWord};
 use crate::command::table::Kind;
+use crate::downstream::client::Stall;
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::resp::Protocol;
 use crate::resp::encode;
-use crate::upstream::link::{Lane, Settle};
+use crate::upstream::link::{Lane, Settle, What};
 
 use super::Proxy;
 use super::requests::{Request, Taken};
@@ -232,6 +233,13 @@ impl Proxy {
 
     /// Commands that ask or tell who the connection is run on a link that bears its name.
     fn send_identity(&mut self, request: Request<'_>) -> Taken {
+        if self.naming > 0 {
+            let client = &mut self.clients[request.client as usize];
+            client.stall = Stall::Naming;
+            let id = client.id(request.client);
+            self.asking.push(id);
+            return Taken::Stalled;
+        }
         match self.own_link(request.client) {
             Ok(Some(link)) => self.introduce(request.client, link),
             Ok(None) => return Taken::Stalled,
@@ -297,7 +305,7 @@ impl Proxy {
             .as_ref()
             .is_some_and(|told| told.name.is_empty());
         if nameless {
-            self.send_ours(own, &["CLIENT", "SETNAME", ""]);
+            self.send_ours(own, &["CLIENT", "SETNAME", ""], What::Swallow);
         }
         self.introduce(index, own);
     }
@@ -306,7 +314,7 @@ impl Proxy {
         let locked = self.requires_auth();
         let client = &mut self.clients[request.client as usize];
         if client.inflight > 0 {
-            client.stall = crate::downstream::client::Stall::Lane;
+            client.stall = Stall::Lane;
             return Taken::Stalled;
         }
         client.protocol = Protocol::Resp2;

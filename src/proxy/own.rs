@@ -328,16 +328,17 @@ impl Proxy {
             if !value.is_empty() {
                 let mut request: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
                 request.push(&value);
-                self.send_ours(link, &request);
+                self.send_ours(link, &request, What::Named);
+                self.naming += 1;
             }
         }
     }
 
     /// Sends a command of ours, whose reply nobody gets.
-    pub(super) fn send_ours<W: AsRef<[u8]>>(&mut self, link: LinkId, words: &[W]) {
+    pub(super) fn send_ours<W: AsRef<[u8]>>(&mut self, link: LinkId, words: &[W], what: What) {
         let target = &mut self.links[link.index as usize];
         target.push_bytes(&encode::request_bytes(words), &mut self.pool);
-        target.expect(ClientId::NOBODY, What::Swallow);
+        target.expect(ClientId::NOBODY, what);
         self.touch_link(link);
     }
 
@@ -386,7 +387,7 @@ impl Proxy {
         link.output.discard(&mut self.pool);
         // A script that runs on goes on running, but nobody can say until when.
         for awaited in &link.awaited {
-            self.forget_script(&awaited.what);
+            self.forget(&awaited.what);
         }
         if link.lane == Lane::Pinned {
             self.registry.pinned -= 1;
@@ -400,13 +401,31 @@ impl Proxy {
         });
     }
 
-    /// Counts a script as ended.
-    pub(super) fn forget_script(&mut self, what: &What) {
-        if matches!(
-            what,
-            What::Settle(Settle::Script | Settle::Exec { script: true, .. })
-        ) {
-            self.scripts = self.scripts.saturating_sub(1);
+    /// Takes what is answered, or never will be, out of the counts.
+    pub(super) fn forget(&mut self, what: &What) {
+        match what {
+            What::Settle(Settle::Script | Settle::Exec { script: true, .. }) => {
+                self.scripts = self.scripts.saturating_sub(1);
+            }
+            What::Named => {
+                self.naming = self.naming.saturating_sub(1);
+                if self.naming == 0 {
+                    for id in std::mem::take(&mut self.asking) {
+                        self.unstall(id, Stall::Naming);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets a client go on that is stalled for this reason.
+    fn unstall(&mut self, id: ClientId, reason: Stall) {
+        if let Some(client) = self.client(id)
+            && client.stall == reason
+        {
+            client.stall = Stall::None;
+            self.resume.push(id);
         }
     }
 }

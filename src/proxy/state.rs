@@ -54,6 +54,10 @@ pub struct Proxy {
     pub(super) observed: Observed,
     /// While a failed dial is dealt with: the server's own words for it.
     pub(super) servers_words: Option<String>,
+    /// Names of clients on their way to the server.
+    pub(super) naming: usize,
+    /// Clients that ask who is there, and wait for these names.
+    pub(super) asking: Vec<ClientId>,
     /// Links that nobody wants back.
     pub(super) condemned: Vec<LinkId>,
     /// Lost links whose owners' fate hangs on whether the server lives.
@@ -104,6 +108,8 @@ impl Proxy {
             scripts: 0,
             observed: Observed::default(),
             servers_words: None,
+            naming: 0,
+            asking: Vec::new(),
             condemned: Vec::new(),
             verdicts: Vec::new(),
             paused_until: None,

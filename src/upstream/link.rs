@@ -89,6 +89,8 @@ pub enum What {
     Local(Vec<u8>),
     /// A reply to a command of ours.
     Swallow,
+    /// A reply to a command of ours that told a client's name.
+    Named,
     /// The reply to a replication barrier, which decides whether the client's WAIT is sent.
     Barrier,
     /// A reply to a PING of ours, which shows that the server lives although the client's own link was lost.
