@@ -4,8 +4,8 @@ use crate::harness::{Client, Server, Sidecar, Value, any_version, parse};
 
 use super::app::{App, Library};
 
-/// Holds what a URL, a query string and YAML each would want escaped.
-const PASSWORD: &str = "p:s/w@r+d %26&?#";
+/// Holds what a URL, a query string and YAML each would want escaped; no space, as fred says HELLO inline.
+const PASSWORD: &str = "p:s/w@r+d%26&?#";
 
 /// The database beside 0 that is tried.
 const DATABASE: u8 = 3;

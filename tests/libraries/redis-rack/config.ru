@@ -17,7 +17,7 @@ use Rack::Session::Redis, redis_server: server, expire_after: ENV["SESSION_TTL"]
 
 run(lambda do |env|
   session = env["rack.session"]
-  body = env["rack.input"].read.force_encoding(Encoding::UTF_8)
+  body = env["rack.input"].read.dup.force_encoding(Encoding::UTF_8)
   case env["PATH_INFO"]
   when "/login"
     session["user"] = body
