@@ -21,12 +21,12 @@ const CUT_PAUSE: Duration = Duration::from_micros(300);
 /// Both sides of the comparison.
 #[derive(Debug)]
 pub struct Pair {
+    /// The sidecar: dropped first, so that it does not see its server go.
+    pub sidecar: Sidecar,
     /// Redis, asked directly.
     pub direct: Server,
     /// Redis behind the sidecar.
     pub behind: Server,
-    /// The sidecar.
-    pub sidecar: Sidecar,
 }
 
 impl Pair {

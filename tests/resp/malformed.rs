@@ -6,9 +6,10 @@ use crate::harness::{Client, Random, Server, Sidecar, Version, encode, escape, p
 
 /// Both sides, each with fresh servers.
 struct Sides {
+    /// Dropped first, so that it does not see its server go.
+    sidecar: Sidecar,
     direct: Server,
     _behind: Server,
-    sidecar: Sidecar,
 }
 
 impl Sides {
@@ -161,13 +162,18 @@ fn inline_commands_are_split_as_redis_splits_them() {
 #[test]
 fn http_requests_are_cut_off_as_redis_does() {
     on_each_version(|sides| {
-        for input in [
-            &b"POST / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
-            b"GET / HTTP/1.1\r\nHost: redis\r\n\r\nPING\r\n",
-        ] {
-            let seen = answer(sides.direct.client(), input);
-            let got = answer(sides.sidecar.client(), input);
-            assert_eq!(got, seen, "input {}", escape(input));
+        sides.same_answer(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n");
+        // The close overtakes the first line's error, or not: only what follows `Host:` is never done.
+        for client in [sides.sidecar.client(), sides.direct.client()] {
+            let got = answer(
+                client,
+                b"GET / HTTP/1.1\r\nHost: redis\r\n\r\nSET key v\r\n",
+            );
+            let got = escape(&got.expect("a close"));
+            assert!(
+                got.is_empty() || got.ends_with("for \\'get\\' command\\r\\n"),
+                "{got}"
+            );
         }
     });
 }
@@ -260,7 +266,7 @@ fn a_client_that_stops_sending_still_gets_its_replies() {
             let mut client = side;
             client.send(&encode(&["SET", "key", "v"]).repeat(100));
             client.finish();
-            assert_eq!(client.rest().map(|bytes| bytes.len() % 5), Some(0));
+            assert_eq!(client.rest(), Some(b"+OK\r\n".repeat(100)));
         }
     });
 }
