@@ -1,11 +1,13 @@
 //! The apps: how a process of each is started, and how it ends.
 
 use std::fs::File;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Scratch, free_port, until};
+use crate::harness::{Scratch, until};
 
 use super::browser::Browser;
 
@@ -14,6 +16,14 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts before giving up: another process may take the free port first.
 const ATTEMPTS_MAX: usize = 3;
+
+/// Ports of the apps: below those that Linux gives to connections and to servers that ask for any port, so that nobody
+/// gets one between the look and the app's start, which may take seconds.
+const PORT_MIN: u16 = 12_000;
+const PORTS: u16 = 20_000;
+
+/// Ports looked at so far.
+static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
 
 /// One session library with its Redis client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +121,7 @@ impl App {
 
     fn spawn(library: Library, environment: &[(&str, String)]) -> Self {
         let installed = installed().expect("checked before");
-        let (port, scratch) = (free_port(), Scratch::new());
+        let (port, scratch) = (port(), Scratch::new());
         let log = File::create(scratch.path().join("log")).expect("the log can be made");
         let child = library
             .command(&installed, port)
@@ -136,7 +146,7 @@ impl App {
                 eprintln!("{}", self.log());
                 return Some(false);
             }
-            let stream = std::net::TcpStream::connect(("127.0.0.1", self.port));
+            let stream = TcpStream::connect(("127.0.0.1", self.port));
             stream.is_ok().then_some(true)
         });
         if listens {
@@ -173,6 +183,18 @@ impl Drop for App {
             for line in lines.iter().skip(lines.len().saturating_sub(20)) {
                 eprintln!("{line}");
             }
+        }
+    }
+}
+
+/// A free port that no other app of this run gets; runs side by side begin at different ones.
+fn port() -> u16 {
+    let first = std::process::id() as usize * 101;
+    loop {
+        let next = first + usize::from(LOOKED_AT.fetch_add(1, Ordering::Relaxed));
+        let port = PORT_MIN + (next % usize::from(PORTS)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

@@ -89,7 +89,9 @@ impl Browser {
         }
         if self.has_cookie() {
             let pairs = self.cookies.iter();
-            let pairs: Vec<_> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<_> = pairs
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             request += &format!("Cookie: {}\r\n", pairs.join("; "));
         }
         stream.write_all(format!("{request}\r\n{body}").as_bytes())?;

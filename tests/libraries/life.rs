@@ -102,7 +102,10 @@ fn changes_its_id([one, other]: [u16; 2]) {
     }
     // A log-in changes the id too.
     let mut old = browser.clone();
-    assert_eq!(browser.post(one, "/login", "eve").user.as_deref(), Some("eve"));
+    assert_eq!(
+        browser.post(one, "/login", "eve").user.as_deref(),
+        Some("eve")
+    );
     assert_ne!(browser, old, "there is a new cookie");
     assert_eq!(old.read(other), nobody());
     assert_eq!(browser.read(other).user.as_deref(), Some("eve"));
@@ -212,7 +215,9 @@ fn keeps_users_apart(two: [u16; 2], name: &str) {
             .map(|number| named(scope, name.to_owned(), move || journey(number)))
             .collect();
         let users = threads.into_iter().map(|thread| thread.join());
-        users.map(|user| user.expect("each user's journey ends well")).collect()
+        users
+            .map(|user| user.expect("each user's journey ends well"))
+            .collect()
     });
     for (number, (mut browser, user)) in users.into_iter().enumerate() {
         let expected = match number % 2 {
