@@ -6,6 +6,7 @@
 #
 #   GRIPFAST_SERVERS  redis-6.2=PATH,redis-7.0=PATH,…  every server that runs on this machine, by its own word on its version
 #   GRIPFAST_PYTHON   the venv's python, with redis-py
+#   GRIPFAST_LIBRARIES  what tests/libraries/install.sh installed: session libraries in several languages
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -39,6 +40,8 @@ if [ "$(cat "$STAMP" 2>/dev/null)" != "$REQUIREMENTS" ]; then
     fi
 fi
 
+PYTHON="$PYTHON" sh tests/libraries/install.sh
+
 # Takes a server into the list under its own name and version, when it runs here and the list has no such version yet.
 servers=
 add() {
@@ -57,4 +60,5 @@ say "servers: $(echo "$servers" | sed 's/=[^,]*//g')"
 {
     echo "export GRIPFAST_SERVERS='$servers'"
     echo "export GRIPFAST_PYTHON='$VENV/bin/python'"
+    echo "export GRIPFAST_LIBRARIES='$PWD/target/libraries'"
 } >target/test.env
