@@ -396,7 +396,10 @@ impl DataPlane {
     fn client_ended(&mut self, index: u32) {
         let client = &mut self.proxy.clients[index as usize];
         client.eof = true;
-        if client.raw || client.blocking || client.stall == Stall::Pinned {
+        if client.raw {
+            return self.proxy.finish_raw(index);
+        }
+        if client.blocking || client.stall == Stall::Pinned {
             return self.proxy.remove_client(index, CloseCause::Client);
         }
         self.close_if_ended(index);
@@ -448,6 +451,11 @@ impl DataPlane {
             link.written += count;
             self.proxy.counters.sent_bytes[Side::Upstream.index()] += count;
             drained |= count > 0;
+            let state = match state {
+                // An error here shows again when the link is read.
+                Poll::Ready(Ok(())) if link.finished => Pin::new(stream).poll_shutdown(cx),
+                state => state,
+            };
             if let Poll::Ready(Err(error)) = state {
                 self.proxy.link_lost(index, &error);
             }
@@ -518,7 +526,7 @@ impl DataPlane {
 
     /// Sets the timer to the next deadline, and publishes counts when it is time.
     fn keep_time(&mut self, cx: &mut Context<'_>) {
-        let mut next = self.proxy.tick();
+        let mut next = self.proxy.next_deadline();
         if self.proxy.now >= self.published_at + PUBLISH_EVERY {
             self.publish();
         } else {
@@ -576,6 +584,7 @@ impl Future for DataPlane {
             }
         }
         this.tokens = tokens;
+        this.proxy.tick();
         // To drain one side lets the other go on; both ends are finite, since nothing is read in here.
         loop {
             this.resume_clients();

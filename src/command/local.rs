@@ -189,6 +189,24 @@ impl ServerFacts {
         out.extend_from_slice(b"'. Try CLIENT HELP.\r\n");
     }
 
+    /// Appends the refusal of a HELLO without credentials that should have some.
+    ///
+    /// Source: redis `src/networking.c`, `helloCommand`.
+    pub fn write_hello_refusal(&self, out: &mut Vec<u8>) {
+        let option = match self.version_number() < (7, 2) {
+            true => "AUTH <user> <pass>",
+            false => "<proto> AUTH <user> <pass>",
+        };
+        out.extend_from_slice(
+            format!(
+                "-NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+                 HELLO {option} option can be used to authenticate the client and select the RESP \
+                 protocol version at the same time\r\n"
+            )
+            .as_bytes(),
+        );
+    }
+
     /// Tells whether the server has sharded pub/sub (Redis 7.0, every Valkey).
     pub fn has_spublish(&self) -> bool {
         self.version_number() >= (7, 0)

@@ -64,6 +64,18 @@ pub enum Stall {
     Verdict,
 }
 
+/// Where a client stands that asked WAIT or WAITAOF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Barrier {
+    /// It did not, or its replication barrier is under way.
+    #[default]
+    None,
+    /// The link that is to wait has written something behind all that the client wrote.
+    Passed,
+    /// The server did not take the barrier.
+    Failed,
+}
+
 /// What a client has told of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Introduction {
@@ -95,6 +107,8 @@ pub struct Client {
     pub dirty: bool,
     /// Negotiated by HELLO.
     pub protocol: Protocol,
+    /// It must show credentials before anything else.
+    pub locked: bool,
     /// Chosen by SELECT.
     pub database: u32,
     /// Told by CLIENT SETNAME and SETINFO.
@@ -109,6 +123,8 @@ pub struct Client {
     pub own: Option<LinkId>,
     /// Why it keeps it.
     pub held: Held,
+    /// Raised with each MULTI and WATCH: an EXEC ends those before it, not those that follow in the same pipeline.
+    pub held_count: u32,
     /// The transaction (or WATCH) was lost together with its link: refused until the client ends it.
     pub poisoned: bool,
     /// Its bytes go over its own link unread, both ways, until one side closes.
@@ -119,6 +135,8 @@ pub struct Client {
     pub upload: Option<Scanner>,
     /// What is in flight may wait in the server for another client.
     pub blocking: bool,
+    /// How its replication barrier went.
+    pub barrier: Barrier,
     /// Why its next request is not looked at.
     pub stall: Stall,
     /// Its socket was not read although it may have more.
@@ -148,6 +166,7 @@ impl Client {
             output: Outbox::default(),
             dirty: false,
             protocol: Protocol::Resp2,
+            locked: false,
             database: 0,
             introduction: None,
             by_library: false,
@@ -155,11 +174,13 @@ impl Client {
             lane: None,
             own: None,
             held: Held::default(),
+            held_count: 0,
             poisoned: false,
             raw: false,
             monitor: false,
             upload: None,
             blocking: false,
+            barrier: Barrier::None,
             stall: Stall::None,
             unread: false,
             eof: false,
@@ -175,6 +196,26 @@ impl Client {
         ClientId {
             index,
             serial: self.serial,
+        }
+    }
+
+    /// Notes a MULTI on its way.
+    pub fn begin_multi(&mut self) {
+        self.held.multi = true;
+        self.held_count = self.held_count.wrapping_add(1);
+    }
+
+    /// Notes a WATCH on its way.
+    pub fn begin_watch(&mut self) {
+        self.held.watch = true;
+        self.held_count = self.held_count.wrapping_add(1);
+    }
+
+    /// Notes that MULTI and WATCH are over, unless another one followed.
+    pub fn end_held(&mut self, held: u32) {
+        if self.held_count == held {
+            self.held.multi = false;
+            self.held.watch = false;
         }
     }
 

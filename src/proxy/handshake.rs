@@ -40,6 +40,44 @@ impl Proxy {
         }
     }
 
+    /// Commands of a client that must show credentials first.
+    pub(super) fn dispatch_locked(&mut self, request: Request<'_>) -> Taken {
+        match request.command.kind {
+            Kind::Auth => self.auth(request),
+            Kind::Hello => {
+                let words = (1..request.words.len()).filter_map(|index| request.word(index));
+                match local::hello(words) {
+                    Some(hello) if hello.auth.is_some() => self.hello(request),
+                    hello => self.refuse_hello(request, hello.and_then(|hello| hello.name)),
+                }
+            }
+            Kind::Quit | Kind::Reset => self.answer_or_ask(request),
+            // What a command that does not exist is answered by the server is not told to strangers here.
+            Kind::Exec => self.reply(request, |out| {
+                out.extend_from_slice(
+                    b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n",
+                )
+            }),
+            _ => self.reply(request, |out| {
+                out.extend_from_slice(b"-NOAUTH Authentication required.\r\n")
+            }),
+        }
+    }
+
+    /// HELLO without credentials; the name that comes with it is taken all the same, as the server takes it.
+    fn refuse_hello(&mut self, request: Request<'_>, name: Option<&[u8]>) -> Taken {
+        if let Some(name) = name {
+            self.clients[request.client as usize].introduce().name = name.to_vec();
+        }
+        match self.facts.clone() {
+            Some(facts) => self.reply(request, |out| facts.write_hello_refusal(out)),
+            None => {
+                self.refuse(request.client, ErrorKind::Masterdown);
+                Taken::Bytes(request.length)
+            }
+        }
+    }
+
     fn reply(&mut self, request: Request<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Taken {
         self.counters.requests[crate::metrics::Lane::Local.index()] += 1;
         self.answer(request.client, write);
@@ -102,6 +140,7 @@ impl Proxy {
             return self.send_settling(request, Settle::Hello);
         }
         client.by_library = true;
+        client.locked &= hello.auth.is_none();
         if let Some(protocol) = hello.protocol {
             client.protocol = protocol;
         }
@@ -129,6 +168,7 @@ impl Proxy {
         let credentials = &self.config.upstream.credentials;
         match shown {
             Some((user, password)) if local::is_own_identity(credentials, user, password) => {
+                self.clients[request.client as usize].locked = false;
                 self.reply(request, |out| out.extend_from_slice(b"+OK\r\n"))
             }
             _ => self.send_settling(request, Settle::Auth),
@@ -212,6 +252,9 @@ impl Proxy {
         if !local::is_name(value) {
             return self.ask_general(request);
         }
+        if value.is_empty() && self.clients[request.client as usize].own.is_some() {
+            return self.send_own(request, None);
+        }
         let client = &mut self.clients[request.client as usize];
         client.by_library = true;
         client.held.named = false;
@@ -256,12 +299,14 @@ impl Proxy {
     }
 
     fn reset(&mut self, request: Request<'_>) -> Taken {
+        let locked = self.requires_auth();
         let client = &mut self.clients[request.client as usize];
         if client.inflight > 0 {
             client.stall = crate::downstream::client::Stall::Lane;
             return Taken::Stalled;
         }
         client.protocol = Protocol::Resp2;
+        client.locked = locked;
         client.database = 0;
         if let Some(told) = &mut client.introduction {
             told.name.clear();

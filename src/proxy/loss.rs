@@ -1,6 +1,6 @@
 //! A link is lost, or could not be opened: everybody who awaits something of it gets a clear answer.
 
-use crate::downstream::client::Stall;
+use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, DialOutcome, ErrorKind};
 use crate::resp::{Protocol, request_bytes};
@@ -111,6 +111,14 @@ impl Proxy {
             let (count, write) = match what {
                 What::Replies { count, write, .. } => (count, write),
                 What::Settle(_) => (1, true),
+                // The request that waits behind it is still in the client's input.
+                What::Barrier => {
+                    if let Some(client) = self.client(client) {
+                        client.barrier = Barrier::None;
+                    }
+                    self.answered(client, 1);
+                    continue;
+                }
                 What::Local(answer) => {
                     self.write_to_client(client.index, |out| out.extend_from_slice(&answer));
                     self.answered(client, 1);
@@ -205,7 +213,7 @@ impl Proxy {
         let ended = awaited.last().is_some_and(|last| {
             matches!(
                 last.what,
-                What::Settle(Settle::Exec { .. } | Settle::Discard)
+                What::Settle(Settle::Exec { .. } | Settle::Discard { .. })
             )
         });
         client.poisoned = (client.held.multi || client.held.watch) && !ended;

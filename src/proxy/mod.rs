@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use crate::command::local::ServerFacts;
 use crate::command::table::Table;
 use crate::config::Config;
-use crate::downstream::client::{Client, Stall};
+use crate::downstream::client::{Barrier, Client, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, Counters, ErrorKind};
 use crate::outbox::Pool;
@@ -91,6 +91,8 @@ pub struct Proxy {
     observed: Observed,
     /// While a failed dial is dealt with: the server's own words for it.
     servers_words: Option<String>,
+    /// Links that nobody wants back.
+    condemned: Vec<LinkId>,
     /// Lost links whose owners' fate hangs on whether the server lives.
     verdicts: Vec<loss::Verdict>,
     /// Until when a CLIENT PAUSE that passed through here may last.
@@ -139,6 +141,7 @@ impl Proxy {
             scripts: 0,
             observed: Observed::default(),
             servers_words: None,
+            condemned: Vec::new(),
             verdicts: Vec::new(),
             paused_until: None,
             now: Instant::now(),
@@ -175,14 +178,22 @@ impl Proxy {
             return Err(stream);
         }
         self.serial = self.serial.wrapping_add(1);
+        let locked = self.requires_auth();
         let entry = self.clients.vacant_entry();
         let index = entry.key() as u32;
         let bell = self.ready.bell(Token::Client(index));
         bell.ring();
-        entry.insert(Client::new(self.serial, stream, bell));
+        let mut client = Client::new(self.serial, stream, bell);
+        client.locked = locked;
+        entry.insert(client);
         self.counters.clients_accepted += 1;
         self.warm(index);
         Ok(index)
+    }
+
+    /// Tells whether a client must show credentials before anything else.
+    fn requires_auth(&self) -> bool {
+        self.config.listen.require_auth && self.config.upstream.credentials.password.is_some()
     }
 
     /// Opens a link and returns its id; requests may be queued on it at once.
@@ -258,8 +269,8 @@ impl Proxy {
         Some(link)
     }
 
-    /// Dials the primary again when its time has come; times out what has waited too long. Returns when to call next.
-    pub fn tick(&mut self) -> Option<Instant> {
+    /// Dials the primary again when its time has come; times out what has waited too long.
+    pub fn tick(&mut self) {
         if let Health::Down {
             retry_at: Some(at), ..
         } = &self.registry.health
@@ -279,6 +290,13 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.deny_late_waiters();
+        for link in std::mem::take(&mut self.condemned) {
+            self.drop_link(link);
+        }
+    }
+
+    /// Tells when [`Proxy::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
         let retry = match &self.registry.health {
             Health::Down { retry_at, .. } => *retry_at,
             Health::Starting | Health::Up => None,
@@ -412,6 +430,7 @@ impl Proxy {
             && !client.raw
             && !client.held.keeps_link()
             && client.upload.is_none()
+            && client.barrier == Barrier::None
         {
             client.own = None;
             client.lane = None;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::command::table::Access;
-use crate::downstream::client::Stall;
+use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, ErrorKind};
-use crate::resp::{Protocol, encode};
+use crate::resp::{Protocol, encode, request_bytes};
 use crate::upstream::connect::Profile;
 use crate::upstream::link::{Lane, Settle, Socket, What};
 use crate::upstream::registry::Health;
@@ -21,6 +21,11 @@ const PINNED_WAIT: Duration = Duration::from_secs(5);
 /// Idle pinned links that are kept ready for each protocol and database in use, and for all of them together.
 const SPARE_EACH: usize = 2;
 const SPARE_ALL_MAX: usize = 16;
+
+/// What a client is told whose WAIT would have counted nothing.
+const BARRIER_FAILED: &[u8] =
+    b"-ERR gripfast: the server refused the replication barrier (SPUBLISH to gripfast:barrier \
+    for WAIT, SWAPDB 0 0 for WAITAOF): allow it in the ACL of the sidecar's user\r\n";
 
 /// The channel of the replication barrier; nobody subscribes to it.
 const BARRIER_CHANNEL: &str = "gripfast:barrier";
@@ -60,7 +65,21 @@ impl Proxy {
 
     /// Sends a request whose reply decides how the next one is to be read.
     pub(super) fn send_settling(&mut self, request: Request<'_>, settle: Settle) -> Taken {
-        let taken = self.send_own(request, Some(settle));
+        let may_keep_link = matches!(settle, Settle::Hello | Settle::Auth | Settle::Unknown);
+        let taken = match self.own_link(request.client) {
+            Ok(Some(link)) => {
+                if may_keep_link {
+                    self.introduce(request.client, link);
+                    self.links[link.index as usize].spent = true;
+                }
+                self.send_over(link, request, Some(settle))
+            }
+            Ok(None) => Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
+        };
         let client = &mut self.clients[request.client as usize];
         if matches!(taken, Taken::Bytes(_)) && client.inflight > 0 {
             client.stall = Stall::Settling;
@@ -77,36 +96,62 @@ impl Proxy {
         taken
     }
 
-    /// Sends a command that may wait in the server; behind a replication barrier where it counts replicas.
-    ///
-    /// WAIT looks at the offset of the connection's own last write (from 7.2 on; before, of its last command of any
-    /// kind), but the client's writes went over another link. SPUBLISH writes nothing, is propagated to replicas, and
-    /// unlike PUBLISH no pattern subscription sees it; 6.2 lacks it and takes any command.
-    /// Source: redis `src/replication.c`, `waitCommand`; `src/pubsub.c`, `spublishCommand`.
+    /// Sends a command that may wait in the server.
     pub(super) fn send_blocking(&mut self, request: Request<'_>) -> Taken {
-        use crate::command::table::Kind;
-        if request.command.kind == Kind::Wait {
-            let link = match self.own_link(request.client) {
-                Ok(Some(link)) => link,
-                Ok(None) => return Taken::Stalled,
-                Err(kind) => {
-                    self.refuse(request.client, kind);
-                    return Taken::Bytes(request.length);
-                }
-            };
-            match self
-                .facts
-                .as_ref()
-                .is_some_and(|facts| facts.has_spublish())
-            {
-                true => self.send_ours(link, &["SPUBLISH", BARRIER_CHANNEL, ""]),
-                false => self.send_ours(link, &["PING"]),
-            }
-        }
         let taken = self.send_own(request, None);
         let client = &mut self.clients[request.client as usize];
         client.blocking |= matches!(taken, Taken::Bytes(_)) && client.inflight > 0;
         taken
+    }
+
+    /// Sends WAIT or WAITAOF once a replication barrier of the same link has been passed.
+    ///
+    /// They look at the offset of the connection's own last write (from 7.2 on; before, of its last command of any
+    /// kind), but the client's writes went over another link. SPUBLISH writes nothing, is propagated to replicas, and
+    /// unlike PUBLISH no pattern subscription sees it; 6.2 lacks it and takes any command. The append-only file takes
+    /// only writes: to swap a database with itself is one that changes nothing.
+    /// Source: redis `src/replication.c`, `waitCommand`; `src/pubsub.c`, `spublishCommand`; `src/db.c`,
+    /// `dbSwapDatabases`.
+    pub(super) fn send_wait(&mut self, request: Request<'_>) -> Taken {
+        let client = &mut self.clients[request.client as usize];
+        match std::mem::take(&mut client.barrier) {
+            Barrier::Passed => return self.send_blocking(request),
+            Barrier::Failed => {
+                self.answer(request.client, |out| out.extend_from_slice(BARRIER_FAILED));
+                return Taken::Bytes(request.length);
+            }
+            Barrier::None => {}
+        }
+        let link = match self.own_link(request.client) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
+        };
+        let waits_for_file = request
+            .word(0)
+            .is_some_and(|name| name.len() == "WAITAOF".len());
+        let shards = self
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.has_spublish());
+        let barrier = match (waits_for_file, shards) {
+            (true, _) => request_bytes(&["SWAPDB", "0", "0"]),
+            (false, true) => request_bytes(&["SPUBLISH", BARRIER_CHANNEL, ""]),
+            (false, false) => request_bytes(&["PING"]),
+        };
+        let client = &mut self.clients[request.client as usize];
+        client.inflight += 1;
+        client.lane = Some(link);
+        client.stall = Stall::Settling;
+        let id = client.id(request.client);
+        let target = &mut self.links[link.index as usize];
+        target.push_bytes(&barrier, &mut self.pool);
+        target.expect(id, What::Barrier);
+        self.touch_link(link);
+        Taken::Stalled
     }
 
     /// Gives a client a connection to the server for good: its bytes pass unread from here on.
@@ -135,19 +180,30 @@ impl Proxy {
         self.links[link.index as usize].expect(id, What::Rest);
     }
 
+    /// A client with a connection of its own has sent all that it will: the server answers what it has, and closes.
+    pub fn finish_raw(&mut self, index: u32) {
+        if let Some(own) = self.clients[index as usize].own {
+            self.links[own.index as usize].finished = true;
+            self.touch_link(own);
+        }
+    }
+
     /// What is not plainly well formed is for the server to judge; without a server, in general words.
     pub(super) fn leave_to_server(&mut self, index: u32, input: &[u8]) -> Taken {
         match self.own_link(index) {
             Ok(None) => Taken::Stalled,
             Ok(Some(_)) => self.go_raw(index, input, input.len()),
-            Err(_) => {
-                self.answer(index, |out| {
-                    out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
-                });
-                self.close_after_flush(index, CloseCause::ProtocolError);
-                Taken::Stalled
-            }
+            Err(_) => self.refuse_input(index),
         }
+    }
+
+    /// Refuses what can't be read, in general words, and closes.
+    pub(super) fn refuse_input(&mut self, index: u32) -> Taken {
+        self.answer(index, |out| {
+            out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
+        });
+        self.close_after_flush(index, CloseCause::ProtocolError);
+        Taken::Stalled
     }
 
     /// Returns the client's own link, free for a request of it; `None` when the request has to wait, with the stall set.
@@ -294,8 +350,13 @@ impl Proxy {
         if client.own.is_some() || client.inflight > 0 {
             return;
         }
-        let Some(link) = self.take_spare(protocol, database) else {
-            return;
+        let bounded = self.registry.pinned < self.config.upstream.pinned_max / 2;
+        let link = match self.take_spare(protocol, database) {
+            Some(link) => link,
+            None if bounded && self.registry.health == Health::Up => {
+                self.open_pinned(protocol, database)
+            }
+            None => return,
         };
         self.links[link.index as usize].owner = Some(id);
         let client = &mut self.clients[index as usize];
@@ -307,12 +368,12 @@ impl Proxy {
 
     /// Repeats on the own link what the client told of itself, so that what Redis says of it is true.
     pub(super) fn introduce(&mut self, index: u32, link: LinkId) {
-        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
-            return;
-        }
         let Some(told) = self.clients[index as usize].introduction.clone() else {
             return;
         };
+        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
+            return;
+        }
         for (words, value) in [
             (&["CLIENT", "SETNAME"][..], told.name),
             (&["CLIENT", "SETINFO", "LIB-NAME"][..], told.library),
@@ -338,8 +399,9 @@ impl Proxy {
     pub(super) fn release(&mut self, id: LinkId) {
         let Some(link) = self.link(id) else { return };
         link.owner = None;
-        if link.introduced || !self.registry.put_idle(id) {
-            self.drop_link(id);
+        if link.introduced || link.spent || !self.registry.put_idle(id) {
+            // Its replies may be being handed out at this moment: it goes at the end of the turn.
+            self.condemned.push(id);
         }
         self.wake_waiter();
     }
@@ -396,7 +458,7 @@ impl Proxy {
     pub(super) fn forget_script(&mut self, what: &What) {
         if matches!(
             what,
-            What::Settle(Settle::Script | Settle::Exec { script: true })
+            What::Settle(Settle::Script | Settle::Exec { script: true, .. })
         ) {
             self.scripts = self.scripts.saturating_sub(1);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::command::local::ServerFacts;
-use crate::downstream::client::Stall;
+use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
 use crate::resp::FrameError;
@@ -93,7 +93,7 @@ impl Proxy {
                     Ok(Step::Consumed(bytes.len()))
                 }
                 What::Settle(_) => self.pass_settling(index, bytes),
-                What::Swallow | What::Verdict => self.swallow(index, bytes),
+                What::Swallow | What::Verdict | What::Barrier => self.swallow(index, bytes),
                 What::Local(_) => unreachable!("local answers were passed before"),
             },
         }
@@ -202,6 +202,7 @@ impl Proxy {
                 self.links[link.index as usize].database = database;
                 if let Some(client) = self.client(id) {
                     client.database = database;
+                    self.warm(id.index);
                 }
             }
             Settle::Pause(milliseconds) if ok => {
@@ -219,22 +220,14 @@ impl Proxy {
                     self.make_raw(id.index, link);
                 }
             }
-            Settle::Exec { .. } => {
+            Settle::Exec { held, .. } => {
                 if let Some(client) = self.client(id) {
-                    client.held.multi = false;
-                    client.held.watch = false;
+                    client.end_held(held);
                 }
             }
-            Settle::Discard if ok => {
+            Settle::Discard { held } | Settle::Unwatch { held } if ok => {
                 if let Some(client) = self.client(id) {
-                    client.held.multi = false;
-                    client.held.watch = false;
-                    client.script_queued = false;
-                }
-            }
-            Settle::Unwatch if ok => {
-                if let Some(client) = self.client(id) {
-                    client.held.watch = false;
+                    client.end_held(held);
                 }
             }
             Settle::Select(_)
@@ -243,8 +236,8 @@ impl Proxy {
             | Settle::Auth
             | Settle::Hello
             | Settle::Unknown
-            | Settle::Discard
-            | Settle::Unwatch
+            | Settle::Discard { .. }
+            | Settle::Unwatch { .. }
             | Settle::Script => {}
         }
     }
@@ -264,21 +257,37 @@ impl Proxy {
         Ok(Step::Consumed(run.consumed))
     }
 
+    /// Replies to commands of ours: no client sees them.
     fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
         let run = link.scanner.run(bytes, 1)?;
-        if run.frames == 1
-            && let Some(Awaited {
-                what: What::Verdict,
-                ..
-            }) = link.pop_awaited()
-        {
-            self.server_lives();
+        if run.consumed == 0 {
+            return Ok(Step::Starved);
         }
-        match run.consumed {
-            0 => Ok(Step::Starved),
-            consumed => Ok(Step::Consumed(consumed)),
+        if run.frames == 1 {
+            let accepted = bytes[0] != b'-';
+            match link.pop_awaited() {
+                Some(Awaited {
+                    what: What::Verdict,
+                    ..
+                }) => self.server_lives(),
+                Some(Awaited {
+                    client,
+                    what: What::Barrier,
+                    ..
+                }) => {
+                    if let Some(client) = self.client(client) {
+                        client.barrier = match accepted {
+                            true => Barrier::Passed,
+                            false => Barrier::Failed,
+                        };
+                    }
+                    self.answered(client, 1);
+                }
+                _ => {}
+            }
         }
+        Ok(Step::Consumed(run.consumed))
     }
 
     /// Counts replies of a client as given.

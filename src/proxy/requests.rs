@@ -54,6 +54,7 @@ impl Proxy {
             let client = &self.clients[index as usize];
             if client.stall != Stall::None && client.stall != Stall::PinnedDenied
                 || client.closing.is_some()
+                || client.quitting
                 || self.draining
             {
                 break;
@@ -118,6 +119,9 @@ impl Proxy {
                     false => Taken::Stalled,
                 }
             }
+            Parsed::Large(_) | Parsed::Irregular if self.clients[index as usize].locked => {
+                self.refuse_input(index)
+            }
             Parsed::Large(_) => self.begin_upload(index, input, words),
             Parsed::Irregular => self.leave_to_server(index, input),
         }
@@ -126,6 +130,9 @@ impl Proxy {
     #[inline]
     fn dispatch(&mut self, request: Request<'_>) -> Taken {
         let client = &self.clients[request.client as usize];
+        if client.locked {
+            return self.dispatch_locked(request);
+        }
         if client.poisoned {
             return self.dispatch_poisoned(request);
         }
@@ -143,7 +150,8 @@ impl Proxy {
             Kind::Tracked | Kind::General | Kind::Pinned => self.send_own(request, None),
             Kind::Script => self.send_script(request),
             Kind::Rescue => self.send_rescue(request),
-            Kind::Blocking | Kind::Wait => self.send_blocking(request),
+            Kind::Blocking => self.send_blocking(request),
+            Kind::Wait => self.send_wait(request),
             Kind::MayBlock if names_block(&request) => self.send_blocking(request),
             Kind::MayBlock => self.send_shared(request, Lane::General, protocol),
             Kind::OwnConnection => self.go_raw(request.client, request.bytes, request.length),
@@ -266,7 +274,7 @@ impl Proxy {
         }
         let taken = self.send_own(request, None);
         if matches!(taken, Taken::Bytes(_)) && self.clients[request.client as usize].own.is_some() {
-            self.clients[request.client as usize].held.multi = true;
+            self.clients[request.client as usize].begin_multi();
         }
         taken
     }
@@ -322,28 +330,43 @@ impl Proxy {
         let taken = self.send_own(request, None);
         let client = &mut self.clients[request.client as usize];
         if matches!(taken, Taken::Bytes(_)) && client.own.is_some() {
-            client.held.watch = true;
+            client.begin_watch();
         }
         taken
     }
 
     /// Requests of a client in MULTI or WATCH: all over its own link.
     fn dispatch_held(&mut self, request: Request<'_>) -> Taken {
-        let multi = self.clients[request.client as usize].held.multi;
+        let client = &self.clients[request.client as usize];
+        let (multi, held) = (client.held.multi, client.held_count);
         let exact = request.words.len() == 1;
         match request.command.kind {
             Kind::Exec if exact && multi => {
-                let script = self.clients[request.client as usize].script_queued;
-                self.clients[request.client as usize].script_queued = false;
-                self.scripts += usize::from(script);
-                self.send_own(request, Some(Settle::Exec { script }))
+                let script = client.script_queued;
+                let taken = self.send_own(request, Some(Settle::Exec { held, script }));
+                if matches!(taken, Taken::Bytes(_)) {
+                    let client = &mut self.clients[request.client as usize];
+                    client.script_queued = false;
+                    // What follows in the same pipeline may already be outside.
+                    self.scripts += usize::from(script && client.own.is_some());
+                }
+                taken
             }
-            Kind::Discard if exact && multi => self.send_own(request, Some(Settle::Discard)),
-            Kind::Unwatch if exact && !multi => self.send_own(request, Some(Settle::Unwatch)),
+            Kind::Discard if exact && multi => {
+                let taken = self.send_own(request, Some(Settle::Discard { held }));
+                if matches!(taken, Taken::Bytes(_)) {
+                    self.clients[request.client as usize].script_queued = false;
+                }
+                taken
+            }
+            Kind::Unwatch if exact && !multi => {
+                self.send_own(request, Some(Settle::Unwatch { held }))
+            }
+            Kind::Watch => self.begin_watch(request),
             Kind::Multi => {
                 let taken = self.send_own(request, None);
                 if matches!(taken, Taken::Bytes(_)) {
-                    self.clients[request.client as usize].held.multi = true;
+                    self.clients[request.client as usize].begin_multi();
                 }
                 taken
             }
@@ -352,7 +375,8 @@ impl Proxy {
                 self.send_own(request, None)
             }
             Kind::Script => self.send_script(request),
-            Kind::Blocking | Kind::Wait | Kind::MayBlock if !multi => self.send_blocking(request),
+            Kind::Wait if !multi => self.send_wait(request),
+            Kind::Blocking | Kind::MayBlock if !multi => self.send_blocking(request),
             Kind::Tracked
             | Kind::General
             | Kind::Pinned
@@ -363,7 +387,6 @@ impl Proxy {
             | Kind::Config
             | Kind::Exec
             | Kind::Discard
-            | Kind::Watch
             | Kind::Unwatch
             | Kind::Ping
             | Kind::Echo => self.send_own(request, None),
@@ -376,6 +399,18 @@ impl Proxy {
                 self.answer_or_ask(request)
             }
             Kind::Monitor if !multi => self.begin_monitor(request),
+            // An EXEC on its way may end all this: how these are meant is known when it is answered.
+            Kind::Monitor
+            | Kind::Select
+            | Kind::Hello
+            | Kind::Auth
+            | Kind::Client
+            | Kind::OwnConnection
+                if client.inflight > 0 =>
+            {
+                self.clients[request.client as usize].stall = Stall::Lane;
+                Taken::Stalled
+            }
             // Queued or not, these change the connection: from here on the server alone knows its state.
             Kind::Monitor
             | Kind::Select

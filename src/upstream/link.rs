@@ -45,14 +45,22 @@ pub enum Settle {
     /// AUTH with credentials that are not ours.
     Auth,
     /// UNWATCH.
-    Unwatch,
+    Unwatch {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
     /// EXEC: whatever it answers, the transaction is over.
     Exec {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
         /// Whether a script was queued.
         script: bool,
     },
     /// DISCARD.
-    Discard,
+    Discard {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
     /// A script: whatever it answers, it runs no more.
     Script,
     /// A command that nobody knew: unless the server does not know it either, the client gets a connection of its own.
@@ -81,6 +89,8 @@ pub enum What {
     Local(Vec<u8>),
     /// A reply to a command of ours.
     Swallow,
+    /// The reply to a replication barrier, which decides whether the client's WAIT is sent.
+    Barrier,
     /// A reply to a PING of ours, which shows that the server lives although the client's own link was lost.
     Verdict,
     /// From here on everything is the owner's, uncounted.
@@ -133,6 +143,8 @@ pub struct Link {
     pub written: u64,
     /// Bytes of the requests that were answered.
     pub answered: u64,
+    /// Its owner has sent all that it will: the server is to see that, too.
+    pub finished: bool,
     /// Whether it stands on the list of those to be flushed at the end of the turn.
     pub dirty: bool,
     /// The unfinished line at the end of what was read.
@@ -149,6 +161,8 @@ pub struct Link {
     pub owner: Option<ClientId>,
     /// What its owner told of itself and was repeated here.
     pub introduced: bool,
+    /// Something that may have left a trace was sent on it (another user's AUTH, an unknown command): not for others.
+    pub spent: bool,
 }
 
 impl Link {
@@ -173,6 +187,7 @@ impl Link {
             queued: 0,
             written: 0,
             answered: 0,
+            finished: false,
             dirty: false,
             input: Vec::new(),
             scanner: Scanner::default(),
@@ -181,6 +196,7 @@ impl Link {
             settle_ok: false,
             owner: None,
             introduced: false,
+            spent: false,
         }
     }
 

@@ -190,34 +190,6 @@ fn lines_that_are_too_long_get_the_words_of_redis() {
 }
 
 #[test]
-fn unauthenticated_clients_meet_the_smaller_limits() {
-    for version in VERSIONS.iter().filter_map(|name| version(name)) {
-        let arguments = ["--requirepass", "secret"];
-        let behind = Server::start_with(&version, &arguments);
-        let sidecar = Sidecar::before(&behind)
-            .upstream("password: secret")
-            .start();
-        let sides = Sides {
-            direct: Server::start_with(&version, &arguments),
-            _behind: behind,
-            sidecar,
-        };
-        for input in [
-            &b"*11\r\n"[..],
-            b"*10\r\n$4\r\nPING\r\n",
-            b"*1\r\n$16385\r\n",
-            b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n*11\r\n",
-            b"GET k\r\n",
-            b"NOSUCH\r\n",
-            b"PING\r\n",
-            b"AUTH wrong\r\nPING\r\n",
-        ] {
-            sides.same_answer(input);
-        }
-    }
-}
-
-#[test]
 fn requests_are_understood_however_they_are_cut() {
     on_each_version(|sides| {
         let mut bytes = encode(&["SET", "key", "value with\r\n in it"]);

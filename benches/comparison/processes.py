@@ -1,0 +1,231 @@
+"""Who runs, where it listens, and whether it is ready.
+
+A [`Stack`] is one Redis and the proxies in front of it, on free loopback ports and Unix sockets in a directory of its
+own. Everything is awaited by a condition (an answered request through the listener), never by a pause alone.
+"""
+
+import dataclasses
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+READY_SECONDS = 15
+STOP_SECONDS = 5
+TRANSPORTS = ("tcp", "unix")
+
+INSTALL = {
+    "redis-server": "apt install redis-server",
+    "redis-benchmark": "apt install redis-tools",
+    "nutcracker": "apt install nutcracker",
+}
+
+
+class Failed(Exception):
+    """Something did not run; the text says what and shows the end of its log."""
+
+
+def check_programs(targets):
+    """Refuses to start without the programs that `targets` need, and says how to install them."""
+    needed = ["redis-server", "redis-benchmark"] + (["nutcracker"] if "nutcracker" in targets else [])
+    missing = [name for name in needed if shutil.which(name) is None]
+    if missing:
+        raise Failed("\n".join(f"{name} is missing: {INSTALL[name]}" for name in missing))
+
+
+def encode(*words):
+    """One request in RESP."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        word = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
+    return b"".join(parts)
+
+
+def reply_length(buffer):
+    """Length of the first reply in `buffer` (no arrays), 0 while it is incomplete."""
+    end = buffer.find(b"\r\n")
+    if end < 0:
+        return 0
+    if buffer[:1] != b"$":
+        return end + 2
+    size = int(buffer[1:end])
+    whole = end + 2 if size < 0 else end + 2 + size + 2
+    return whole if len(buffer) >= whole else 0
+
+
+def connect(address):
+    """A blocking connection to `(host, port)` or to the path of a Unix socket."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(READY_SECONDS)
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def ask(connection, *words):
+    """Sends one request and returns its reply; an error reply is a failure."""
+    connection.sendall(encode(*words))
+    buffer = b""
+    while not reply_length(buffer):
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise Failed(f"connection closed at {words[0]}")
+        buffer += chunk
+    if buffer[:1] == b"-":
+        raise Failed(f"{words[0]}: {buffer.decode(errors='replace').strip()}")
+    return buffer
+
+
+@dataclasses.dataclass
+class Target:
+    """One process under measurement, and where it listens."""
+
+    name: str
+    process: subprocess.Popen
+    addresses: dict
+    log: str
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+
+class Stack:
+    """A Redis and what stands in front of it; `with` stops them all."""
+
+    def __init__(self, directory, targets, binary, floor=None, password=None, clients_max=None):
+        self.directory, self.binary, self.floor = directory, binary, floor
+        self.password, self.clients_max = password, clients_max
+        self.targets = {}
+        self.wanted = ["redis"] + [name for name in targets if name != "redis"]
+
+    def __enter__(self):
+        try:
+            for name in self.wanted:
+                getattr(self, f"start_{name}")()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def redis(self):
+        return self.targets["redis"]
+
+    def start_redis(self):
+        addresses = self.fresh_addresses("redis")
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(addresses["tcp"][1]),
+                   "--unixsocket", addresses["unix"], "--save", "", "--appendonly", "no",
+                   "--dir", self.directory, "--maxclients", str(self.clients_max or 10000)]
+        if self.password:
+            command += ["--requirepass", self.password]
+        self.start("redis", command, addresses)
+
+    def start_nutcracker(self):
+        addresses = self.fresh_addresses("nutcracker")
+        host, port = self.redis.addresses["tcp"]
+        pools = ""
+        for transport in TRANSPORTS:
+            pools += (f"{transport}:\n  listen: {spell(addresses[transport])}\n  redis: true\n  preconnect: true\n"
+                      "  hash: fnv1a_64\n  distribution: ketama\n  auto_eject_hosts: false\n")
+            pools += f"  redis_auth: {self.password}\n" if self.password else ""
+            pools += f"  servers:\n   - {host}:{port}:1\n"
+        file = self.write("nutcracker.yml", pools)
+        self.start("nutcracker", ["nutcracker", "-c", file, "-a", "127.0.0.1", "-s", str(free_port())], addresses)
+
+    def start_sidecar(self):
+        addresses = self.fresh_addresses("sidecar")
+        lines = ["listen:", f'  tcp: "{spell(addresses["tcp"])}"', f'  unix: "{addresses["unix"]}"']
+        lines += [f"  clients_max: {self.clients_max}"] if self.clients_max else []
+        lines += ["upstream:", "  mode: standalone", f'  address: "{spell(self.redis.addresses["tcp"])}"']
+        lines += [f'  password: "{self.password}"'] if self.password else []
+        lines += ["admin:", f'  listen: "127.0.0.1:{free_port()}"', ""]
+        file = self.write("gripfast.yaml", "\n".join(lines))
+        self.start("sidecar", [self.binary, "run", "-c", file], addresses)
+
+    def start_floor(self):
+        """A bare pass-through that the user brings: `FLOOR TCP_ADDRESS UNIX_PATH UPSTREAM_ADDRESS`."""
+        addresses = self.fresh_addresses("floor")
+        upstream = spell(self.redis.addresses["tcp"])
+        self.start("floor", [self.floor, spell(addresses["tcp"]), addresses["unix"], upstream], addresses)
+
+    def fresh_addresses(self, name):
+        return {"tcp": ("127.0.0.1", free_port()), "unix": os.path.join(self.directory, f"{name}.sock")}
+
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def start(self, name, command, addresses):
+        log = os.path.join(self.directory, f"{name}.log")
+        with open(log, "wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        self.targets[name] = target = Target(name, process, addresses, log)
+        for transport in TRANSPORTS:
+            self.await_ready(target, addresses[transport])
+
+    def await_ready(self, target, address):
+        """Waits until a GET through `address` is answered, so the way to Redis and back is open."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            if target.process.poll() is not None:
+                raise Failed(self.condition())
+            try:
+                with connect(address) as connection:
+                    if self.password:
+                        ask(connection, "AUTH", self.password)
+                    ask(connection, "GET", "ready")
+                    return
+            except (OSError, Failed) as trouble:
+                if time.monotonic() > deadline:
+                    raise Failed(f"{target.name} not ready: {trouble}\n{self.condition()}") from trouble
+            time.sleep(0.02)
+
+    def condition(self):
+        """Whether each process still lives, and the end of its log: what a failure has to show."""
+        shown = []
+        for target in self.targets.values():
+            code = target.process.poll()
+            state = "running" if code is None else f"ended with {code}"
+            listens = " and ".join(spell(address) for address in target.addresses.values())
+            shown.append(f"{target.name} ({listens}): {state}\n{tail(target.log)}")
+        return "\n".join(shown)
+
+    def stop(self):
+        for target in reversed(self.targets.values()):
+            target.process.send_signal(signal.SIGTERM)
+            try:
+                target.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                target.process.kill()
+                target.process.wait()
+        self.targets.clear()
+
+
+def spell(address):
+    """An address as configuration files write it."""
+    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+def free_port():
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def tail(path, lines=15):
+    with open(path, encoding="utf-8", errors="replace") as log:
+        return "".join(log.readlines()[-lines:])
