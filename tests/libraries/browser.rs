@@ -63,8 +63,7 @@ impl Browser {
         assert_eq!(
             head.split(' ').nth(1),
             Some("200"),
-            "{method} {path}: {head}\n{}",
-            &body[..body.floor_char_boundary(2000)]
+            "{method} {path}: {head}\n{body:.2000}"
         );
         for line in head.lines() {
             if let Some((name, value)) = line.split_once(": ")
