@@ -27,7 +27,7 @@ pub(super) enum Transport {
 pub(super) struct Setup {
     pub(super) library: Library,
     pub(super) transport: Transport,
-    /// With a password and database 3; else neither.
+    /// With a password, which the sidecar asks for too, and database 3; else neither.
     pub(super) secured: bool,
 }
 
@@ -73,7 +73,10 @@ impl Store {
         let (server, wishes);
         if setup.secured {
             server = Server::start_with(&version, &["--requirepass", PASSWORD]);
-            wishes = Sidecar::before(&server).upstream(&format!("password: {PASSWORD:?}"));
+            // As Redis itself would, the sidecar wants the library to say the password.
+            wishes = Sidecar::before(&server)
+                .listen("require_auth: true")
+                .upstream(&format!("password: {PASSWORD:?}"));
         } else {
             server = Server::start(&version);
             wishes = Sidecar::before(&server);
