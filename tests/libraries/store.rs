@@ -1,7 +1,5 @@
 //! What stands behind the apps of one set-up: a Redis, the sidecar in front of it, and a look at Redis past the sidecar.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::harness::{Client, Server, Sidecar, Value, any_version, parse};
 
 use super::app::{App, Library};
@@ -11,9 +9,6 @@ const PASSWORD: &str = "p:s/w@r+d%26&?#";
 
 /// The database beside 0 that is tried.
 const DATABASE: u8 = 3;
-
-/// Held while a store starts: a free port is free until two starts at once find the same one.
-static STARTS: Mutex<()> = Mutex::new(());
 
 /// How the apps reach the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +63,6 @@ impl Setup {
 impl Store {
     /// Starts Redis and the sidecar.
     pub(super) fn start(setup: Setup) -> Self {
-        let _alone = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
         let version = any_version();
         let (server, wishes);
         if setup.secured {
