@@ -74,6 +74,7 @@ const PURE: &[&str] = &[
     "failover/replay",
     "cache/fence",
     "cache/touch",
+    "sentinel/topology",
 ];
 
 /// What pure code must not contain.
