@@ -20,7 +20,8 @@ use crate::downstream::client::Stall;
 use crate::metrics::{CloseCause, DataMetrics, DialOutcome, RejectReason, Side};
 use crate::proxy::{CLIENT_OUTPUT_SOFT, Proxy};
 use crate::reactor::{Bell, Ready, Token};
-use crate::seam::{Accept, BoxStream, Dial, Entropy};
+use crate::seam::{Accept, BoxStream, Dial, Entropy, HostPort};
+use crate::sentinel::topology::SwitchReason;
 use crate::upstream::link::{Lane, Socket};
 use crate::upstream::registry::Health;
 
@@ -49,8 +50,21 @@ pub enum Message {
     Report(oneshot::Sender<Report>),
     /// The server's own command table (`COMMAND`), newly learned.
     ServerCommands(Arc<ServerCommands>),
+    /// The primary is another one.
+    Primary(Primary),
     /// Take no new clients or requests, answer what is in flight, close, and end the thread.
     Drain,
+}
+
+/// The primary that links are to lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Primary {
+    /// Where it is.
+    pub address: HostPort,
+    /// Raised with each; 1 is the first.
+    pub generation: u64,
+    /// Why it is another one.
+    pub reason: SwitchReason,
 }
 
 /// The control plane's end of the data thread.
@@ -78,6 +92,11 @@ impl Handle {
         let _ = self.messages.send(Message::ServerCommands(commands)).await;
     }
 
+    /// Names another primary.
+    pub async fn primary(&self, primary: Primary) {
+        let _ = self.messages.send(Message::Primary(primary)).await;
+    }
+
     /// Begins the drain.
     pub async fn drain(&self) {
         let _ = self.messages.send(Message::Drain).await;
@@ -93,6 +112,8 @@ pub struct Report {
     pub upstream_trouble: String,
     /// The primary's version as HELLO gave it; empty until known.
     pub server_version: String,
+    /// Raised each time that the primary became another one; 0 until the first was named, and in standalone mode.
+    pub generation: u64,
     /// Client connections open.
     pub clients: usize,
     /// Links open or being dialled, by lane.
@@ -154,6 +175,8 @@ struct DataPlane {
     output_bytes_max: usize,
     metrics: DataMetrics,
     published_at: Instant,
+    /// Of the newest primary that was named; 0 before the first.
+    generation: u64,
 }
 
 impl DataPlane {
@@ -186,6 +209,7 @@ impl DataPlane {
             output_bytes_max,
             metrics: parts.metrics,
             published_at: Instant::now(),
+            generation: 0,
         }
     }
 
@@ -196,11 +220,31 @@ impl DataPlane {
                     let _ = answer.send(self.report());
                 }
                 Message::ServerCommands(commands) => self.proxy.learn_commands(commands),
+                Message::Primary(primary) => self.follow(primary),
                 Message::Drain => {
                     self.doors.clear();
                     self.proxy.drain();
                 }
             }
+        }
+    }
+
+    fn follow(&mut self, primary: Primary) {
+        let Primary {
+            address,
+            generation,
+            reason,
+        } = primary;
+        if generation <= self.generation {
+            return;
+        }
+        self.generation = generation;
+        match reason {
+            SwitchReason::Renamed => self.proxy.rename_primary(address),
+            SwitchReason::Start
+            | SwitchReason::Failover
+            | SwitchReason::Switchover
+            | SwitchReason::LineageBreak => self.proxy.switch_primary(address),
         }
     }
 
@@ -222,6 +266,7 @@ impl DataPlane {
                 Health::Down { reason, .. } => reason.clone(),
             },
             server_version: facts.map(|facts| facts.version.clone()).unwrap_or_default(),
+            generation: self.generation,
             clients: self.proxy.clients.len(),
             links_tracked: lane(Lane::Tracked),
             links_general: lane(Lane::General),

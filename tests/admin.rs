@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gripfast::admin::{State, serve};
-use gripfast::config::{Admin, Config, Credentials, Listen, Upstream};
+use gripfast::config::{Admin, Config, Credentials, Listen, Source, Upstream};
 use gripfast::data_plane::{Handle, Message, Report};
 use gripfast::metrics::Recorder;
 use gripfast::seam::HostPort;
@@ -20,12 +20,13 @@ fn config() -> Config {
             unix: None,
             clients_max: 1,
             output_bytes_max: 1,
+            ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.example".into(),
                 port: 6379,
-            },
+            }),
             credentials: Credentials::default(),
             pinned_max: 1,
         },
@@ -33,6 +34,7 @@ fn config() -> Config {
             listen: ([127, 0, 0, 1], 0).into(),
         },
         shutdown_grace: Duration::from_secs(1),
+        ..Config::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gripfast::command::table::{ServerCommand, ServerCommands};
-use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Upstream};
+use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Source, Upstream};
 use gripfast::control_plane;
 use gripfast::data_plane::{Handle, Message};
 use gripfast::metrics::Recorder;
@@ -67,12 +67,13 @@ impl Control {
                 unix: None,
                 clients_max: 1,
                 output_bytes_max: 1,
+                ..Listen::default()
             },
             upstream: Upstream {
-                address: HostPort {
+                source: Source::Standalone(HostPort {
                     host: "localhost".into(),
                     port,
-                },
+                }),
                 credentials,
                 pinned_max: 1,
             },
@@ -80,6 +81,7 @@ impl Control {
                 listen: ([127, 0, 0, 1], 0).into(),
             },
             shutdown_grace: Duration::from_secs(1),
+            ..Config::default()
         };
         let (data, inbox) = Handle::channel();
         let metrics = Arc::new(Recorder::new());
@@ -88,6 +90,7 @@ impl Control {
             data,
             Arc::new(TcpDial),
             Arc::clone(&metrics),
+            gripfast::admin::topology().0,
         );
         let task = tokio::spawn(run);
         Self {

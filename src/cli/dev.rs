@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::stack::Stack;
 use super::{Failure, stack};
 use crate::app::{self, BindError, Lost, Running, StartError};
-use crate::config::{Admin, Config, Listen, Upstream};
+use crate::config::{Admin, Config, Listen, Source, Upstream};
 use crate::seam::HostPort;
 
 #[derive(Debug, clap::Args)]
@@ -65,10 +65,10 @@ fn config(options: &Options, stack: &Stack) -> Config {
             ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: redis.ip().to_string(),
                 port: redis.port(),
-            },
+            }),
             ..Upstream::default()
         },
         admin: Admin {

@@ -27,6 +27,7 @@ mod loss;
 mod own;
 mod replies;
 mod requests;
+mod switch;
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ use crate::metrics::{CloseCause, Counters, ErrorKind};
 use crate::outbox::Pool;
 use crate::reactor::{Ready, Token};
 use crate::resp::Words;
-use crate::seam::{Dial, Entropy};
+use crate::seam::{Dial, Entropy, HostPort};
 use crate::upstream::connect::{self, Profile};
 use crate::upstream::link::{Lane, Link, What};
 use crate::upstream::registry::{Health, Registry};
@@ -61,6 +62,8 @@ const HELLO_ID_FIRST: u64 = 1 << 48;
 pub struct Proxy {
     config: Arc<Config>,
     dial: Box<dyn Dial>,
+    /// Where links are dialled to; `None` until the Sentinels have named it.
+    primary: Option<HostPort>,
     ready: Arc<Ready>,
     table: Table,
     /// Client connections.
@@ -120,14 +123,20 @@ impl Proxy {
         entropy: Entropy,
         ready: Arc<Ready>,
     ) -> Self {
+        let primary = switch::configured(&config);
+        let mut registry = Registry::new(entropy);
+        if primary.is_none() {
+            registry.health = switch::waiting_for_sentinels();
+        }
         Self {
             config,
             dial,
+            primary,
             ready,
             table: Table::default(),
             clients: Slab::new(),
             links: Slab::new(),
-            registry: Registry::new(entropy),
+            registry,
             facts: None,
             known_databases: vec![true],
             pool: Pool::default(),
@@ -189,11 +198,11 @@ impl Proxy {
     fn open(&mut self, lane: Lane, profile: Profile) -> LinkId {
         self.serial = self.serial.wrapping_add(1);
         let (protocol, database) = (profile.protocol, profile.database);
-        let upstream = &self.config.upstream;
+        let primary = self.primary.as_ref();
         let establishing = Box::pin(connect::start(
             &*self.dial,
-            &upstream.address,
-            &upstream.credentials,
+            primary.expect("nothing is dialled while health says that the primary is awaited"),
+            &self.config.upstream.credentials,
             profile,
         ));
         let entry = self.links.vacant_entry();
@@ -336,7 +345,7 @@ impl Proxy {
 
     /// Finds the words for an error of ours: what happened, whether the command ran, what to do.
     fn error_text(&self, kind: ErrorKind) -> String {
-        let address = &self.config.upstream.address;
+        let primary = self.primary_in_words();
         match kind {
             ErrorKind::Masterdown => {
                 let reason = match &self.registry.health {
@@ -345,12 +354,12 @@ impl Proxy {
                     Health::Up => "link lost",
                 };
                 format!(
-                    "-MASTERDOWN gripfast: no link to the primary at {address} ({reason}); \
+                    "-MASTERDOWN gripfast: no link to {primary} ({reason}); \
                      the command was not executed, it is safe to retry\r\n"
                 )
             }
             ErrorKind::OutcomeUnknown => format!(
-                "-ERR gripfast: outcome unknown: the link to the primary at {address} was lost \
+                "-ERR gripfast: outcome unknown: the link to {primary} was lost \
                  after the command was sent; it may or may not have been executed\r\n"
             ),
             ErrorKind::NoPinnedLink => format!(

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{Admin, Credentials, Listen, Secret, Upstream};
+use crate::config::{Admin, Credentials, Listen, Secret, Source, Upstream};
 use crate::data_plane::Message;
 use crate::seam::HostPort;
 
@@ -19,12 +19,13 @@ fn config() -> Arc<Config> {
             unix: None,
             clients_max: 1000,
             output_bytes_max: 4096,
+            ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.example".into(),
                 port: 6379,
-            },
+            }),
             credentials: Credentials {
                 username: Some("svc-user".into()),
                 password: Some(Secret::new(PASSWORD.into())),
@@ -35,6 +36,7 @@ fn config() -> Arc<Config> {
             listen: ([127, 0, 0, 1], 0).into(),
         },
         shutdown_grace: Duration::from_secs(10),
+        ..Config::default()
     })
 }
 
