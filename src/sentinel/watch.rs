@@ -52,6 +52,9 @@ const UNSETTLED_MAX: Duration = Duration::from_secs(180);
 /// this time once their leader knows.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
+/// How long the search for the first primary may take without a warning.
+const FIRST_MAX: Duration = Duration::from_secs(1);
+
 /// Observations that may wait.
 const OBSERVATIONS_MAX: usize = 256;
 
@@ -154,6 +157,8 @@ struct Watch {
     /// When the first sign of the switch to come was seen.
     sign: Option<Instant>,
     switches: VecDeque<Switch>,
+    /// It was said that there is no primary.
+    warned: bool,
     pace: watch::Sender<Pace>,
     updates: mpsc::Sender<Update>,
     snapshot: watch::Sender<Snapshot>,
@@ -194,6 +199,7 @@ impl Watch {
             urgent_until: Instant::now(),
             sign: None,
             switches: VecDeque::new(),
+            warned: false,
             pace,
             updates: parts.updates,
             snapshot: parts.snapshot,
@@ -216,6 +222,7 @@ impl Watch {
         }
         let switched = self.judge();
         self.keep_pace();
+        self.warn_of_absence();
         self.publish();
         switched
     }
@@ -352,6 +359,10 @@ impl Watch {
             return;
         }
         match &open {
+            // At the start this is how it has to be; later it is said by `warn_of_absence`.
+            Some(Open::Wait(waiting)) if self.current.is_none() && !self.warned => {
+                tracing::debug!(reason = %waiting, "waiting for a primary");
+            }
             Some(Open::Wait(waiting)) if self.current.is_none() => {
                 tracing::warn!(reason = %waiting, "waiting for a primary");
             }
@@ -415,6 +426,19 @@ impl Watch {
             generation,
             reason,
             continuity,
+        }
+    }
+
+    /// Says once that the search for the first primary takes long.
+    fn warn_of_absence(&mut self) {
+        let late = self
+            .unsettled
+            .is_some_and(|since| since.elapsed() >= FIRST_MAX);
+        if let (None, Some(Open::Wait(reason)), true, false) =
+            (&self.current, &self.open, late, self.warned)
+        {
+            tracing::warn!(%reason, "waiting for a primary");
+            self.warned = true;
         }
     }
 
