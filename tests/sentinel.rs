@@ -3,10 +3,20 @@
 //! Each version comes with its own `--sentinel`. An application keeps its connection, sees clear errors, and never nil for
 //! a key that exists.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells by printing"
+)]
+
 #[path = "sentinel/cluster.rs"]
 mod cluster;
-#[path = "harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "each test file uses its part")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test binary uses its part of the harness"
+)]
 mod harness;
 
 use std::time::Duration;
