@@ -80,6 +80,8 @@ pub struct Listen {
     pub clients_max: usize,
     /// Bytes of replies that one client may leave unread before it is closed.
     pub output_bytes_max: usize,
+    /// Whether clients must show credentials, where our links do.
+    pub require_auth: bool,
 }
 
 impl Default for Listen {
@@ -91,6 +93,7 @@ impl Default for Listen {
             clients_max: 10_000,
             // One reply may be 512 MiB (Redis's proto-max-bulk-len), and a second one may stand behind it.
             output_bytes_max: 1 << 30,
+            require_auth: false,
         }
     }
 }

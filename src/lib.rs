@@ -1,4 +1,66 @@
 //! Gripfast: a sidecar that keeps web sessions alive through Redis failovers.
+//!
+//! App servers speak RESP to it on localhost; behind it stands a Redis (or Valkey) primary. What it promises to users, and
+//! which test shows each promise, is in the README. This page is for those who change it.
+//!
+//! # Map
+//! ```text
+//!  control thread (the main thread)              data thread
+//!  ┌───────────────────────────────┐  Message   ┌──────────────────────────────────────────────┐
+//!  │ app            start, drain   │ ─────────► │ data_plane   one future, one turn at a time  │
+//!  │ control_plane  COMMAND table  │            │   proxy      requests ─► links ─► replies    │
+//!  │ admin          /metrics …     │ ◄───────── │   downstream client connections              │
+//!  └───────────────────────────────┘   Report   │   upstream   links: tracked, general, pinned │
+//!                                               └──────────────────────────────────────────────┘
+//!  pure, used by the data path:  command (what a command means) ─► resp (where a frame ends)
+//!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
+//! ```
+//! Imports go down only; `tests/tidy.rs` holds the arrows.
+//!
+//! # Who owns what
+//! The data thread owns every client, link, buffer and queue, all inside [`proxy::Proxy`], which one future drives. There
+//! are no locks and no tasks on the data path, and nothing in [`proxy`] awaits: bytes go in, state changes, bytes stand in
+//! outboxes. The control thread owns the admin port and the connection that learns the server's command table; it reaches
+//! the data thread by [`data_plane::Message`] alone. Counts are plain numbers on the data thread, published ten times a
+//! second.
+//!
+//! # Life of a request
+//! 1. The runtime rings a client's bell ([`reactor`]); the next turn reads the socket into the shared scratch buffer.
+//! 2. [`resp::request`] finds the request's end and its words, without copying. What is not plainly well formed is left to
+//!    the server itself, on a link of the client's own, so that its words for the error are the server's.
+//! 3. [`command::table`] says of which kind it is, and `proxy::requests` acts on that: answer here (handshakes, pool
+//!    checks), or append its bytes, as they came, to the outbox of a link, with an entry for the client in the link's queue.
+//! 4. At the end of the turn each link and each client with something to write gets one write call.
+//! 5. When the link is readable, [`resp::frame`] finds the ends of the replies; each run of replies for one client is copied
+//!    to that client's outbox in one piece. A client in RESP2 gets the replies of the tracked link, which speaks RESP3,
+//!    with two rewrites (`_`, `%`).
+//!
+//! # Lanes
+//! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.
+//! - *General*: one for each database and protocol, for other stateless commands.
+//! - *Pinned*: from a bounded pool, for a client with state that Redis keeps on a connection. A link is only given to a
+//!   client of its database and protocol, and goes back when the state is provably neutral. A client whose state can't be
+//!   followed any more keeps its link, and its bytes pass unread (`Client::raw`).
+//!
+//! # Invariants
+//! - *Replies never cross.* Each reply is matched with the front entry of its link's queue; entries name a client by place
+//!   and serial ([`id`]), so what was meant for a client that is gone finds nobody.
+//! - *A client's order is kept.* All that a client has in flight is on one link; a request for another one waits
+//!   (`Stall::Lane`), and answers of our own take their turn in the link's queue (`What::Local`).
+//! - *Nothing is sent on a connection that has not agreed.* Database, protocol and user of a link are settled, and
+//!   answered, before a request is written to it.
+//! - *An error never becomes nil.* A lost link answers each awaited reply with an error that says whether the request may
+//!   have run: by the count of bytes written when the link was lost ([`error`]).
+//! - *Everything is bounded*: clients, pinned links, requests in flight, bytes that wait for a slow reader, waits, retries.
+//!
+//! # Places kept for what comes
+//! - *Cache*: a read passes `Proxy::send_shared` on its way out and `pass_replies` on its way back, on the tracked link
+//!   only; that is where a flight is registered and ends, and pushes of that link (`pass_push`) are the invalidations.
+//! - *Generation*: a link's serial; an answer of an older link finds nobody.
+//! - *Hold*: a request that may not be sent now stalls its client (`Stall`) and stays in the client's input, in order.
+//! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output.
+//! - *Simulation*: sockets and chance come through [`seam`], the clock is tokio's; nothing else in the data path is real.
+
 pub mod admin;
 pub mod app;
 pub mod cli;
@@ -7,6 +69,7 @@ pub mod config;
 pub mod control_plane;
 pub mod data_plane;
 pub mod downstream;
+pub mod error;
 pub mod id;
 pub mod metrics;
 pub mod outbox;

@@ -47,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Usable from everywhere; they import only each other.
 const LEAVES: &[&str] = &[
-    "config", "error", "metrics", "outbox", "reactor", "seam", "shutdown",
+    "config", "error", "id", "metrics", "outbox", "reactor", "seam", "shutdown",
 ];
 
 /// Crates that only some paths may name, and why.

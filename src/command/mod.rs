@@ -1,5 +1,6 @@
 //! What Redis commands mean to the data path: pure, without clocks and sockets.
 
 mod catalog;
+pub mod facts;
 pub mod local;
 pub mod table;

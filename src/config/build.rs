@@ -92,6 +92,7 @@ fn listen(root: &mut Section, findings: &mut Findings) -> Listen {
     let output = parse::number(1 << 20..=64 << 30, "bytes");
     let output_bytes_max = section.take("output_bytes_max", Shown::Plain, problems, output);
     let allow_open = section.take("allow_open", Shown::Plain, problems, parse::flag);
+    let require_auth = section.take("require_auth", Shown::Plain, problems, parse::flag);
     section.finish(problems);
 
     let tcp = tcp.unwrap_or(default.tcp);
@@ -117,6 +118,7 @@ fn listen(root: &mut Section, findings: &mut Findings) -> Listen {
         unix_mode: unix_mode.unwrap_or(default.unix_mode),
         clients_max: clients_max.map_or(default.clients_max, size),
         output_bytes_max: output_bytes_max.map_or(default.output_bytes_max, size),
+        require_auth: require_auth.unwrap_or(default.require_auth),
     }
 }
 

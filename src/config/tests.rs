@@ -30,7 +30,7 @@ fn nothing_given_is_the_defaults() {
 fn every_key_is_read() {
     let config = good(
         r#"
-listen: {tcp: "[::1]:7000", unix: /run/g.sock, unix_mode: "600", clients_max: 5, output_bytes_max: 1048576, allow_open: false}
+listen: {tcp: "[::1]:7000", unix: /run/g.sock, unix_mode: "600", clients_max: 5, output_bytes_max: 1048576, allow_open: false, require_auth: true}
 upstream: {mode: standalone, address: "redis.internal:7001", username: web, password: "hunter2", pinned_max: 7}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
@@ -44,6 +44,7 @@ shutdown: {grace_s: 3}
             unix_mode: 0o600,
             clients_max: 5,
             output_bytes_max: 1 << 20,
+            require_auth: true,
         },
         upstream: Upstream {
             source: Source::Standalone(HostPort {
@@ -75,7 +76,7 @@ fn all_problems_are_reported_at_once_with_key_value_and_rule() {
     );
     let expected = [
         "listen.clients_max: 0: must be a whole number of connections from 1 to 1000000",
-        "listen.prot: 5: unknown key; known here: allow_open, clients_max, output_bytes_max, tcp, unix, unix_mode",
+        "listen.prot: 5: unknown key; known here: allow_open, clients_max, output_bytes_max, require_auth, tcp, unix, unix_mode",
         "listen.tcp: 10.0.0.1:6380: must be a loopback address, as there is no password here; if others may connect, set listen.allow_open: true",
         "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",

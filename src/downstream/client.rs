@@ -52,6 +52,8 @@ pub enum Stall {
     Window,
     /// A reply in flight decides how the next request is to be read.
     Settling,
+    /// It asks who is there while names are on their way to the server.
+    Naming,
     /// No pinned link is free.
     Pinned,
     /// It waited for a pinned link in vain: the next request is answered with an error.
@@ -107,6 +109,8 @@ pub struct Client {
     pub dirty: bool,
     /// Negotiated by HELLO.
     pub protocol: Protocol,
+    /// It must show credentials before anything else.
+    pub locked: bool,
     /// Chosen by SELECT.
     pub database: u32,
     /// Told by CLIENT SETNAME and SETINFO.
@@ -164,6 +168,7 @@ impl Client {
             output: Outbox::default(),
             dirty: false,
             protocol: Protocol::Resp2,
+            locked: false,
             database: 0,
             introduction: None,
             by_library: false,

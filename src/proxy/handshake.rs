@@ -2,13 +2,18 @@
 
 use crate::command::local::{self, ClientWord};
 use crate::command::table::Kind;
+use crate::downstream::client::Stall;
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::resp::Protocol;
 use crate::resp::encode;
-use crate::upstream::link::{Lane, Settle};
+use crate::upstream::link::{Lane, Settle, What};
 
+use super::Proxy;
 use super::requests::{Request, Taken};
-use super::{HELLO_ID_FIRST, Proxy};
+
+/// The first id that our own HELLO gives to a connection: far above any that a server gives, so that the one is never
+/// taken for the other (by CLIENT KILL ID, say). Below 2^53, where JavaScript's numbers end.
+const HELLO_ID_FIRST: u64 = 1 << 48;
 
 impl Proxy {
     /// Handles the commands that have an answer of ours in their plain shape.
@@ -37,6 +42,44 @@ impl Proxy {
             }
             Kind::Reset if words == 1 => self.reset(request),
             _ => self.ask_general(request),
+        }
+    }
+
+    /// Commands of a client that must show credentials first.
+    pub(super) fn dispatch_locked(&mut self, request: Request<'_>) -> Taken {
+        match request.command.kind {
+            Kind::Auth => self.auth(request),
+            Kind::Hello => {
+                let words = (1..request.words.len()).filter_map(|index| request.word(index));
+                match local::hello(words) {
+                    Some(hello) if hello.auth.is_some() => self.hello(request),
+                    hello => self.refuse_hello(request, hello.and_then(|hello| hello.name)),
+                }
+            }
+            Kind::Quit | Kind::Reset => self.answer_or_ask(request),
+            // What a command that does not exist is answered by the server is not told to strangers here.
+            Kind::Exec => self.reply(request, |out| {
+                out.extend_from_slice(
+                    b"-EXECABORT Transaction discarded because of: NOAUTH Authentication required.\r\n",
+                )
+            }),
+            _ => self.reply(request, |out| {
+                out.extend_from_slice(b"-NOAUTH Authentication required.\r\n")
+            }),
+        }
+    }
+
+    /// HELLO without credentials; the name that comes with it is taken all the same, as the server takes it.
+    fn refuse_hello(&mut self, request: Request<'_>, name: Option<&[u8]>) -> Taken {
+        if let Some(name) = name {
+            self.clients[request.client as usize].introduce().name = name.to_vec();
+        }
+        match self.facts.clone() {
+            Some(facts) => self.reply(request, |out| facts.write_hello_refusal(out)),
+            None => {
+                self.refuse(request.client, ErrorKind::Masterdown);
+                Taken::Bytes(request.length)
+            }
         }
     }
 
@@ -102,6 +145,7 @@ impl Proxy {
             return self.send_settling(request, Settle::Hello);
         }
         client.by_library = true;
+        client.locked &= hello.auth.is_none();
         if let Some(protocol) = hello.protocol {
             client.protocol = protocol;
         }
@@ -129,6 +173,7 @@ impl Proxy {
         let credentials = &self.config.upstream.credentials;
         match shown {
             Some((user, password)) if local::is_own_identity(credentials, user, password) => {
+                self.clients[request.client as usize].locked = false;
                 self.reply(request, |out| out.extend_from_slice(b"+OK\r\n"))
             }
             _ => self.send_settling(request, Settle::Auth),
@@ -188,6 +233,13 @@ impl Proxy {
 
     /// Commands that ask or tell who the connection is run on a link that bears its name.
     fn send_identity(&mut self, request: Request<'_>) -> Taken {
+        if self.naming > 0 {
+            let client = &mut self.clients[request.client as usize];
+            client.stall = Stall::Naming;
+            let id = client.id(request.client);
+            self.asking.push(id);
+            return Taken::Stalled;
+        }
         match self.own_link(request.client) {
             Ok(Some(link)) => self.introduce(request.client, link),
             Ok(None) => return Taken::Stalled,
@@ -253,18 +305,20 @@ impl Proxy {
             .as_ref()
             .is_some_and(|told| told.name.is_empty());
         if nameless {
-            self.send_ours(own, &["CLIENT", "SETNAME", ""]);
+            self.send_ours(own, &["CLIENT", "SETNAME", ""], What::Swallow);
         }
         self.introduce(index, own);
     }
 
     fn reset(&mut self, request: Request<'_>) -> Taken {
+        let locked = self.requires_auth();
         let client = &mut self.clients[request.client as usize];
         if client.inflight > 0 {
-            client.stall = crate::downstream::client::Stall::Lane;
+            client.stall = Stall::Lane;
             return Taken::Stalled;
         }
         client.protocol = Protocol::Resp2;
+        client.locked = locked;
         client.database = 0;
         if let Some(told) = &mut client.introduction {
             told.name.clear();

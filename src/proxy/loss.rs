@@ -78,7 +78,7 @@ impl Proxy {
             false => link.awaited.front().map(|awaited| awaited.client),
         };
         for awaited in &link.awaited {
-            self.forget_script(&awaited.what);
+            self.forget(&awaited.what);
         }
         let sent = link.written;
         let awaited = std::mem::take(&mut link.awaited);
@@ -124,7 +124,7 @@ impl Proxy {
                     self.answered(client, 1);
                     continue;
                 }
-                What::Swallow | What::Verdict | What::Rest => continue,
+                What::Swallow | What::Named | What::Verdict | What::Rest => continue,
             };
             let kind = match unsent || !write {
                 true => ErrorKind::Masterdown,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::command::table::Access;
 use crate::downstream::client::{Barrier, Stall};
+use crate::error;
 use crate::id::{ClientId, LinkId};
-use crate::metrics::{CloseCause, ErrorKind};
+use crate::metrics::ErrorKind;
 use crate::resp::{Protocol, encode, request_bytes};
 use crate::upstream::connect::Profile;
 use crate::upstream::link::{Lane, Settle, Socket, What};
@@ -21,11 +22,6 @@ const PINNED_WAIT: Duration = Duration::from_secs(5);
 /// Idle pinned links that are kept ready for each protocol and database in use, and for all of them together.
 const SPARE_EACH: usize = 2;
 const SPARE_ALL_MAX: usize = 16;
-
-/// What a client is told whose WAIT would have counted nothing.
-const BARRIER_FAILED: &[u8] =
-    b"-ERR gripfast: the server refused the replication barrier (SPUBLISH to gripfast:barrier \
-    for WAIT, SWAPDB 0 0 for WAITAOF): allow it in the ACL of the sidecar's user\r\n";
 
 /// The channel of the replication barrier; nobody subscribes to it.
 const BARRIER_CHANNEL: &str = "gripfast:barrier";
@@ -65,7 +61,21 @@ impl Proxy {
 
     /// Sends a request whose reply decides how the next one is to be read.
     pub(super) fn send_settling(&mut self, request: Request<'_>, settle: Settle) -> Taken {
-        let taken = self.send_own(request, Some(settle));
+        let may_keep_link = matches!(settle, Settle::Hello | Settle::Auth | Settle::Unknown);
+        let taken = match self.own_link(request.client) {
+            Ok(Some(link)) => {
+                if may_keep_link {
+                    self.introduce(request.client, link);
+                    self.links[link.index as usize].spent = true;
+                }
+                self.send_over(link, request, Some(settle))
+            }
+            Ok(None) => Taken::Stalled,
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
+        };
         let client = &mut self.clients[request.client as usize];
         if matches!(taken, Taken::Bytes(_)) && client.inflight > 0 {
             client.stall = Stall::Settling;
@@ -103,7 +113,9 @@ impl Proxy {
         match std::mem::take(&mut client.barrier) {
             Barrier::Passed => return self.send_blocking(request),
             Barrier::Failed => {
-                self.answer(request.client, |out| out.extend_from_slice(BARRIER_FAILED));
+                self.answer(request.client, |out| {
+                    out.extend_from_slice(error::BARRIER_FAILED)
+                });
                 return Taken::Bytes(request.length);
             }
             Barrier::None => {}
@@ -138,47 +150,6 @@ impl Proxy {
         target.expect(id, What::Barrier);
         self.touch_link(link);
         Taken::Stalled
-    }
-
-    /// Gives a client a connection to the server for good: its bytes pass unread from here on.
-    pub(super) fn go_raw(&mut self, index: u32, bytes: &[u8], length: usize) -> Taken {
-        let link = match self.own_link(index) {
-            Ok(Some(link)) => link,
-            Ok(None) => return Taken::Stalled,
-            Err(kind) => {
-                self.refuse(index, kind);
-                return Taken::Bytes(length);
-            }
-        };
-        self.introduce(index, link);
-        self.make_raw(index, link);
-        self.links[link.index as usize].push_bytes(bytes, &mut self.pool);
-        self.touch_link(link);
-        Taken::Bytes(length)
-    }
-
-    /// Declares that everything from here on passes unread.
-    pub(super) fn make_raw(&mut self, index: u32, link: LinkId) {
-        let client = &mut self.clients[index as usize];
-        client.raw = true;
-        client.need = 0;
-        let id = client.id(index);
-        self.links[link.index as usize].expect(id, What::Rest);
-    }
-
-    /// What is not plainly well formed is for the server to judge; without a server, in general words.
-    pub(super) fn leave_to_server(&mut self, index: u32, input: &[u8]) -> Taken {
-        match self.own_link(index) {
-            Ok(None) => Taken::Stalled,
-            Ok(Some(_)) => self.go_raw(index, input, input.len()),
-            Err(_) => {
-                self.answer(index, |out| {
-                    out.extend_from_slice(b"-ERR Protocol error: invalid request\r\n");
-                });
-                self.close_after_flush(index, CloseCause::ProtocolError);
-                Taken::Stalled
-            }
-        }
     }
 
     /// Returns the client's own link, free for a request of it; `None` when the request has to wait, with the stall set.
@@ -343,12 +314,12 @@ impl Proxy {
 
     /// Repeats on the own link what the client told of itself, so that what Redis says of it is true.
     pub(super) fn introduce(&mut self, index: u32, link: LinkId) {
-        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
-            return;
-        }
         let Some(told) = self.clients[index as usize].introduction.clone() else {
             return;
         };
+        if std::mem::replace(&mut self.links[link.index as usize].introduced, true) {
+            return;
+        }
         for (words, value) in [
             (&["CLIENT", "SETNAME"][..], told.name),
             (&["CLIENT", "SETINFO", "LIB-NAME"][..], told.library),
@@ -357,16 +328,17 @@ impl Proxy {
             if !value.is_empty() {
                 let mut request: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
                 request.push(&value);
-                self.send_ours(link, &request);
+                self.send_ours(link, &request, What::Named);
+                self.naming += 1;
             }
         }
     }
 
     /// Sends a command of ours, whose reply nobody gets.
-    pub(super) fn send_ours<W: AsRef<[u8]>>(&mut self, link: LinkId, words: &[W]) {
+    pub(super) fn send_ours<W: AsRef<[u8]>>(&mut self, link: LinkId, words: &[W], what: What) {
         let target = &mut self.links[link.index as usize];
         target.push_bytes(&encode::request_bytes(words), &mut self.pool);
-        target.expect(ClientId::NOBODY, What::Swallow);
+        target.expect(ClientId::NOBODY, what);
         self.touch_link(link);
     }
 
@@ -374,8 +346,9 @@ impl Proxy {
     pub(super) fn release(&mut self, id: LinkId) {
         let Some(link) = self.link(id) else { return };
         link.owner = None;
-        if link.introduced || !self.registry.put_idle(id) {
-            self.drop_link(id);
+        if link.introduced || link.spent || !self.registry.put_idle(id) {
+            // Its replies may be being handed out at this moment: it goes at the end of the turn.
+            self.condemned.push(id);
         }
         self.wake_waiter();
     }
@@ -414,7 +387,7 @@ impl Proxy {
         link.output.discard(&mut self.pool);
         // A script that runs on goes on running, but nobody can say until when.
         for awaited in &link.awaited {
-            self.forget_script(&awaited.what);
+            self.forget(&awaited.what);
         }
         if link.lane == Lane::Pinned {
             self.registry.pinned -= 1;
@@ -428,13 +401,31 @@ impl Proxy {
         });
     }
 
-    /// Counts a script as ended.
-    pub(super) fn forget_script(&mut self, what: &What) {
-        if matches!(
-            what,
-            What::Settle(Settle::Script | Settle::Exec { script: true, .. })
-        ) {
-            self.scripts = self.scripts.saturating_sub(1);
+    /// Takes what is answered, or never will be, out of the counts.
+    pub(super) fn forget(&mut self, what: &What) {
+        match what {
+            What::Settle(Settle::Script | Settle::Exec { script: true, .. }) => {
+                self.scripts = self.scripts.saturating_sub(1);
+            }
+            What::Named => {
+                self.naming = self.naming.saturating_sub(1);
+                if self.naming == 0 {
+                    for id in std::mem::take(&mut self.asking) {
+                        self.unstall(id, Stall::Naming);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets a client go on that is stalled for this reason.
+    fn unstall(&mut self, id: ClientId, reason: Stall) {
+        if let Some(client) = self.client(id)
+            && client.stall == reason
+        {
+            client.stall = Stall::None;
+            self.resume.push(id);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::command::local::ServerFacts;
+use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
@@ -93,7 +93,9 @@ impl Proxy {
                     Ok(Step::Consumed(bytes.len()))
                 }
                 What::Settle(_) => self.pass_settling(index, bytes),
-                What::Swallow | What::Verdict | What::Barrier => self.swallow(index, bytes),
+                What::Swallow | What::Named | What::Verdict | What::Barrier => {
+                    self.swallow(index, bytes)
+                }
                 What::Local(_) => unreachable!("local answers were passed before"),
             },
         }
@@ -190,7 +192,7 @@ impl Proxy {
     }
 
     fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
-        self.forget_script(&What::Settle(settle.clone()));
+        self.forget(&What::Settle(settle.clone()));
         let now = self.now;
         match settle {
             Settle::Select(database) if ok => {
@@ -284,7 +286,8 @@ impl Proxy {
                     }
                     self.answered(client, 1);
                 }
-                _ => {}
+                Some(awaited) => self.forget(&awaited.what),
+                None => {}
             }
         }
         Ok(Step::Consumed(run.consumed))

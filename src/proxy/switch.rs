@@ -77,12 +77,4 @@ impl Proxy {
             .as_ref()
             .map_or_else(unknown, HostPort::to_string)
     }
-
-    /// Names the primary in the words of an error.
-    pub(super) fn primary_in_words(&self) -> String {
-        match &self.primary {
-            Some(address) => format!("the primary at {address}"),
-            None => "the primary".into(),
-        }
-    }
 }

@@ -208,23 +208,17 @@ pub(super) async fn until_due(pace: &mut watch::Receiver<Pace>) {
 
 /// Waits before the next dial: not long when the pace is high.
 pub(super) async fn pause(pace: &mut watch::Receiver<Pace>, backoff: &mut Backoff) {
-    let delay = backoff.next_delay();
-    let at = Instant::now() + delay;
-    loop {
-        let every = pace.borrow_and_update().every;
-        let until = at.min(Instant::now() + every * 2);
-        // Not biased: a change of pace shortens the wait.
-        tokio::select! {
-            () = tokio::time::sleep_until(until) => return,
-            changed = pace.changed() => {
-                if changed.is_err() {
-                    return tokio::time::sleep_until(until).await;
-                }
-                backoff.reset();
-                return sleep(backoff.next_delay()).await;
-            }
-        }
+    let every = pace.borrow_and_update().every;
+    let delay = backoff.next_delay().min(every * 2);
+    // Not biased: a change of pace shortens the wait.
+    let nudged = tokio::select! {
+        () = sleep(delay) => return,
+        changed = pace.changed() => changed.is_ok(),
+    };
+    if nudged {
+        backoff.reset();
     }
+    sleep(backoff.next_delay()).await;
 }
 
 /// What is asked over one connection.
@@ -326,7 +320,6 @@ impl<'a> Questions<'a> {
         }))
     }
 
-    #[expect(clippy::type_complexity, reason = "two fields of an answer")]
     async fn lists(
         &mut self,
     ) -> Result<

@@ -32,7 +32,7 @@ use super::topology::{
     SwitchReason, Topology, Waiting, choose,
 };
 use crate::config::{self, Credentials};
-use crate::metrics::{self, TopologyMetrics};
+use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
 
 /// Pause between two questions in peace.
@@ -369,8 +369,8 @@ impl Watch {
             Some(Open::Wait(waiting)) => tracing::info!(reason = %waiting, "primary in question"),
             Some(Open::Reject(rejection)) => {
                 self.metrics.rejected(match rejection.why {
-                    RejectReason::LowerEpoch => metrics::RejectedPrimary::LowerEpoch,
-                    RejectReason::SameEpoch => metrics::RejectedPrimary::SameEpoch,
+                    RejectReason::LowerEpoch => RejectedPrimary::LowerEpoch,
+                    RejectReason::SameEpoch => RejectedPrimary::SameEpoch,
                 });
                 tracing::warn!(address = %rejection.address, epoch = %rejection.epoch, reason = %rejection.why, "primary not accepted");
             }
@@ -479,12 +479,12 @@ impl Watch {
     }
 }
 
-fn counted(reason: SwitchReason) -> metrics::SwitchReason {
+fn counted(reason: SwitchReason) -> Counted {
     match reason {
-        SwitchReason::Start => metrics::SwitchReason::Start,
-        SwitchReason::Failover => metrics::SwitchReason::Failover,
-        SwitchReason::Switchover => metrics::SwitchReason::Switchover,
-        SwitchReason::LineageBreak => metrics::SwitchReason::LineageBreak,
-        SwitchReason::Renamed => metrics::SwitchReason::Renamed,
+        SwitchReason::Start => Counted::Start,
+        SwitchReason::Failover => Counted::Failover,
+        SwitchReason::Switchover => Counted::Switchover,
+        SwitchReason::LineageBreak => Counted::LineageBreak,
+        SwitchReason::Renamed => Counted::Renamed,
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio_util::codec::Framed;
 
-use crate::command::local::ServerFacts;
+use crate::command::facts::ServerFacts;
 use crate::config::Credentials;
 use crate::resp::FrameCodec;
 use crate::resp::encode::{self, Protocol};

@@ -89,6 +89,8 @@ pub enum What {
     Local(Vec<u8>),
     /// A reply to a command of ours.
     Swallow,
+    /// A reply to a command of ours that told a client's name.
+    Named,
     /// The reply to a replication barrier, which decides whether the client's WAIT is sent.
     Barrier,
     /// A reply to a PING of ours, which shows that the server lives although the client's own link was lost.
@@ -143,6 +145,8 @@ pub struct Link {
     pub written: u64,
     /// Bytes of the requests that were answered.
     pub answered: u64,
+    /// Its owner has sent all that it will: the server is to see that, too.
+    pub finished: bool,
     /// Whether it stands on the list of those to be flushed at the end of the turn.
     pub dirty: bool,
     /// The unfinished line at the end of what was read.
@@ -159,6 +163,8 @@ pub struct Link {
     pub owner: Option<ClientId>,
     /// What its owner told of itself and was repeated here.
     pub introduced: bool,
+    /// Something that may have left a trace was sent on it (another user's AUTH, an unknown command): not for others.
+    pub spent: bool,
 }
 
 impl Link {
@@ -183,6 +189,7 @@ impl Link {
             queued: 0,
             written: 0,
             answered: 0,
+            finished: false,
             dirty: false,
             input: Vec::new(),
             scanner: Scanner::default(),
@@ -191,6 +198,7 @@ impl Link {
             settle_ok: false,
             owner: None,
             introduced: false,
+            spent: false,
         }
     }
 

@@ -30,6 +30,7 @@ pub fn verdict(command: &[Vec<u8>]) -> Verdict {
     };
     let (name, second, last) = (word(0), word(1), word(command.len().max(1) - 1));
     match (name.as_str(), second.as_str()) {
+        ("EVAL" | "EVAL_RO", script) if script.contains("HGETALL") => Verdict::Unordered,
         ("CONFIG", "GET") if last == "*" => Verdict::Kind,
         ("TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" | "LASTSAVE", _)
         | ("HTTL" | "HPTTL" | "HEXPIRETIME" | "HPEXPIRETIME", _)

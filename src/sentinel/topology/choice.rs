@@ -130,7 +130,7 @@ impl Candidate<'_> {
         continuity: Continuity,
     ) -> Decision {
         let newer = |vote: &&Named| vote.epoch > self.epoch && vote.address != self.address;
-        if self.votes.iter().any(|vote| newer(vote)) {
+        if self.votes.iter().any(newer) {
             return Decision::Wait(Waiting::Disagreement);
         }
         let Some(lineage) = node.lineage.clone() else {

@@ -124,7 +124,8 @@ fn first_primary_needs_a_majority_and_a_node_that_agrees() {
     use SentinelView::{Pending, Unknown, Unreachable};
     let replica = node(Role::Replica, Some(lineage("a1", "A", None)));
     let silent = "wait: a:6379, which the Sentinels name, does not answer";
-    let cases: &[(&[SentinelView], &[(&str, Option<Node>)], &str)] = &[
+    type Row<'a> = (&'a [SentinelView], &'a [(&'a str, Option<Node>)], &'a str);
+    let cases: &[Row] = &[
         (&[], &[], "wait: no Sentinel answers"),
         (&[Pending, Unreachable], &[], "wait: no Sentinel answers"),
         (
@@ -197,7 +198,8 @@ fn switch_needs_higher_epoch_majority_role_and_lineage() {
     let silent = "wait: b:6379, which the Sentinels name, does not answer";
     let early = "wait: b:6379, which the Sentinels name, is not a primary yet";
     let (stale, news) = (says("a", 5), says("b", 6));
-    let cases: &[(&[SentinelView], Option<Node>, Option<Node>, &str)] = &[
+    type Row<'a> = (&'a [SentinelView], Option<Node>, Option<Node>, &'a str);
+    let cases: &[Row] = &[
         // The leader alone knows at first.
         (
             &[news.clone(), stale.clone(), stale.clone()],

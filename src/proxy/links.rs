@@ -1,0 +1,173 @@
+//! Links as the data path needs them: opened, found, looked after.
+
+use tokio::time::Instant;
+
+use crate::downstream::client::Stall;
+use crate::id::LinkId;
+use crate::reactor::Token;
+use crate::upstream::connect::{self, Profile};
+use crate::upstream::link::{Lane, Link};
+use crate::upstream::registry::Health;
+
+use super::{LINK_OUTPUT_SOFT, Proxy};
+
+impl Proxy {
+    /// Opens a link and returns its id; requests may be queued on it at once.
+    pub(super) fn open(&mut self, lane: Lane, profile: Profile) -> LinkId {
+        self.serial = self.serial.wrapping_add(1);
+        let (protocol, database) = (profile.protocol, profile.database);
+        let primary = self.primary.as_ref();
+        let establishing = Box::pin(connect::start(
+            &*self.dial,
+            primary.expect("nothing is dialled while health says that the primary is awaited"),
+            &self.config.upstream.credentials,
+            profile,
+        ));
+        let entry = self.links.vacant_entry();
+        let index = entry.key() as u32;
+        let bell = self.ready.bell(Token::Link(index));
+        bell.ring();
+        entry.insert(Link::new(
+            self.serial,
+            lane,
+            protocol,
+            database,
+            establishing,
+            bell,
+        ));
+        if lane == Lane::Pinned {
+            self.registry.pinned += 1;
+        }
+        LinkId {
+            index,
+            serial: self.serial,
+        }
+    }
+
+    /// Returns the link of a shared lane, dialling it if need be; `None` while the primary can't be reached.
+    #[inline]
+    pub(super) fn shared(&mut self, lane: Lane, client: u32) -> Option<LinkId> {
+        let client = &self.clients[client as usize];
+        let (database, protocol) = (client.database, client.protocol);
+        if let Some(link) = self.registry.shared(lane, protocol, database) {
+            return Some(link);
+        }
+        self.open_shared(lane, protocol, database)
+    }
+
+    #[cold]
+    pub(super) fn open_shared(
+        &mut self,
+        lane: Lane,
+        protocol: crate::resp::Protocol,
+        database: u32,
+    ) -> Option<LinkId> {
+        use crate::resp::Protocol;
+        if let Health::Down {
+            retry_at: Some(_), ..
+        } = self.registry.health
+        {
+            return None;
+        }
+        let (protocol, name) = match lane {
+            Lane::Tracked => (Protocol::Resp3, "gripfast-tracked"),
+            Lane::General | Lane::Pinned => (protocol, "gripfast-general"),
+        };
+        let link = self.open(
+            lane,
+            Profile {
+                protocol,
+                database,
+                name: Some(name),
+            },
+        );
+        self.registry.set_shared(lane, protocol, database, link);
+        Some(link)
+    }
+
+    /// Dials the primary again when its time has come; times out what has waited too long.
+    pub fn tick(&mut self) {
+        if let Health::Down {
+            retry_at: Some(at), ..
+        } = &self.registry.health
+            && *at <= self.now
+        {
+            if let Health::Down { retry_at, .. } = &mut self.registry.health {
+                *retry_at = None;
+            }
+            self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
+        }
+        if self.registry.health == Health::Starting
+            && self
+                .registry
+                .shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0)
+                .is_none()
+        {
+            self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
+        }
+        self.deny_late_waiters();
+        for link in std::mem::take(&mut self.condemned) {
+            self.drop_link(link);
+        }
+    }
+
+    /// Tells when [`Proxy::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let retry = match &self.registry.health {
+            Health::Down { retry_at, .. } => *retry_at,
+            Health::Starting | Health::Up => None,
+        };
+        let waiter = self.registry.waiting.front().map(|(_, until)| *until);
+        retry.into_iter().chain(waiter).min()
+    }
+
+    /// Notes that a link has something to write.
+    #[inline]
+    pub(super) fn touch_link(&mut self, id: LinkId) {
+        let link = &mut self.links[id.index as usize];
+        if !link.dirty {
+            link.dirty = true;
+            self.dirty_links.push(id.index);
+        }
+    }
+
+    /// Lets the clients go on that waited for a link to take what was queued, or for a link that is gone.
+    pub fn uncongest(&mut self) {
+        let mut waiting = std::mem::take(&mut self.congested);
+        waiting.retain(|id| {
+            let Some(client) = self.client(*id) else {
+                return false;
+            };
+            let Stall::Congested(link) = client.stall else {
+                return false;
+            };
+            if self
+                .link(link)
+                .is_some_and(|link| link.output.len() > LINK_OUTPUT_SOFT / 2)
+            {
+                return true;
+            }
+            if let Some(client) = self.client(*id) {
+                client.stall = Stall::None;
+            }
+            self.resume.push(*id);
+            false
+        });
+        self.congested.append(&mut waiting);
+    }
+
+    /// Stalls a client until a link has less to write.
+    pub(super) fn congest(&mut self, index: u32, link: LinkId) {
+        let client = &mut self.clients[index as usize];
+        client.stall = Stall::Congested(link);
+        self.congested.push(client.id(index));
+    }
+
+    /// Returns the link with that id, if it is still here.
+    #[inline]
+    pub fn link(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links
+            .get_mut(id.index as usize)
+            .filter(|link| link.serial == id.serial)
+    }
+}

@@ -1,0 +1,136 @@
+//! All state of the data path.
+
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::command::facts::ServerFacts;
+use crate::command::table::{ServerCommands, Table};
+use crate::config::Config;
+use crate::downstream::client::Client;
+use crate::id::{ClientId, LinkId};
+use crate::metrics::Counters;
+use crate::outbox::Pool;
+use crate::reactor::Ready;
+use crate::resp::Words;
+use crate::seam::{Dial, Entropy, HostPort};
+use crate::upstream::link::Link;
+use crate::upstream::registry::Registry;
+
+use super::loss::Verdict;
+use super::switch;
+
+/// All state of the data path.
+pub struct Proxy {
+    pub(super) config: Arc<Config>,
+    pub(super) dial: Box<dyn Dial>,
+    /// Where links are dialled to; `None` until the Sentinels have named it.
+    pub(super) primary: Option<HostPort>,
+    pub(super) ready: Arc<Ready>,
+    pub(super) table: Table,
+    /// Client connections.
+    pub clients: Slab<Client>,
+    /// Links.
+    pub links: Slab<Link>,
+    /// Which link is for what.
+    pub registry: Registry,
+    /// What the server said of itself, once a link was up.
+    pub facts: Option<Arc<ServerFacts>>,
+    /// Databases that the server has taken in a SELECT, by number.
+    pub(super) known_databases: Vec<bool>,
+    /// Empty buffers.
+    pub pool: Pool,
+    pub(super) words: Words,
+    /// Places of clients with something to write.
+    pub dirty_clients: Vec<u32>,
+    /// Places of links with something to write.
+    pub dirty_links: Vec<u32>,
+    /// Clients whose next request can be looked at again.
+    pub resume: Vec<ClientId>,
+    /// Clients that wait for a link's output to drain.
+    pub(super) congested: Vec<ClientId>,
+    /// Scripts that are running, as far as we know.
+    pub(super) scripts: usize,
+    /// Somebody watches the server's commands through us (MONITOR, or a slow log of everything): then nothing is answered
+    /// here that the server could answer.
+    pub(super) observed: Observed,
+    /// While a failed dial is dealt with: the server's own words for it.
+    pub(super) servers_words: Option<String>,
+    /// Names of clients on their way to the server.
+    pub(super) naming: usize,
+    /// Clients that ask who is there, and wait for these names.
+    pub(super) asking: Vec<ClientId>,
+    /// Links that nobody wants back.
+    pub(super) condemned: Vec<LinkId>,
+    /// Lost links whose owners' fate hangs on whether the server lives.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Until when a CLIENT PAUSE that passed through here may last.
+    pub(super) paused_until: Option<Instant>,
+    /// The time of this turn.
+    pub now: Instant,
+    /// Plain counts of everything.
+    pub counters: Counters,
+    pub(super) serial: u32,
+    pub(super) draining: bool,
+}
+
+/// Who watches the server's commands through us.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// Clients in MONITOR.
+    pub(super) monitors: usize,
+    /// The slow log was told to take everything.
+    pub(super) slow_log: bool,
+}
+
+impl Proxy {
+    /// Starts with no clients; the first link is dialled by [`Proxy::tick`].
+    pub fn new(
+        config: Arc<Config>,
+        dial: Box<dyn Dial>,
+        entropy: Entropy,
+        ready: Arc<Ready>,
+    ) -> Self {
+        let primary = switch::configured(&config);
+        let mut registry = Registry::new(entropy);
+        if primary.is_none() {
+            registry.health = switch::waiting_for_sentinels();
+        }
+        Self {
+            config,
+            dial,
+            primary,
+            ready,
+            table: Table::default(),
+            clients: Slab::new(),
+            links: Slab::new(),
+            registry,
+            facts: None,
+            known_databases: vec![true],
+            pool: Pool::default(),
+            words: Words::default(),
+            dirty_clients: Vec::new(),
+            dirty_links: Vec::new(),
+            resume: Vec::new(),
+            congested: Vec::new(),
+            scripts: 0,
+            observed: Observed::default(),
+            servers_words: None,
+            naming: 0,
+            asking: Vec::new(),
+            condemned: Vec::new(),
+            verdicts: Vec::new(),
+            paused_until: None,
+            now: Instant::now(),
+            counters: Counters::default(),
+            serial: 0,
+            draining: false,
+        }
+    }
+
+    /// Takes the server's own command table.
+    pub fn learn_commands(&mut self, commands: Arc<ServerCommands>) {
+        self.table.learn(commands);
+    }
+}

@@ -1,0 +1,164 @@
+//! Bytes that pass without being read as requests: large requests on their way, and clients that have a connection to the
+//! server of their own.
+
+use crate::command::table::Kind;
+use crate::error;
+use crate::id::LinkId;
+use crate::metrics::{CloseCause, ErrorKind};
+use crate::resp::request::WHOLE_BYTES_MAX;
+use crate::resp::{Scanner, Words};
+use crate::upstream::link::{Lane, Settle, What};
+
+use super::requests::Taken;
+use super::{LINK_OUTPUT_SOFT, Proxy};
+
+impl Proxy {
+    /// A request longer than what we wait for: over the client's own link, as it arrives.
+    pub(super) fn begin_upload(&mut self, index: u32, input: &[u8], words: &Words) -> Taken {
+        let kind = words
+            .get(input, 0)
+            .map_or(Kind::Unknown, |name| self.table.find(name).kind);
+        let stateless = matches!(
+            kind,
+            Kind::Tracked
+                | Kind::General
+                | Kind::Pinned
+                | Kind::Rescue
+                | Kind::Script
+                | Kind::Blocking
+        );
+        if !stateless {
+            return match input.len() <= WHOLE_BYTES_MAX {
+                true => Taken::Stalled,
+                false => self.leave_to_server(index, input),
+            };
+        }
+        let Some(link) = (match self.own_link(index) {
+            Ok(link) => link,
+            Err(taken) => return self.skip_refused(index, taken),
+        }) else {
+            return Taken::Stalled;
+        };
+        let client = &mut self.clients[index as usize];
+        client.need = 0;
+        client.upload = Some(Scanner::default());
+        client.inflight += 1;
+        client.lane = Some(link);
+        client.blocking |= kind == Kind::Blocking;
+        let id = client.id(index);
+        let multi = client.held.multi;
+        client.script_queued |= multi && kind == Kind::Script;
+        let what = match kind {
+            Kind::Script if !multi => {
+                self.scripts += 1;
+                What::Settle(Settle::Script)
+            }
+            _ => What::Replies {
+                count: 1,
+                write: true,
+                as_resp2: false,
+            },
+        };
+        self.counters.requests[Lane::Pinned.metric().index()] += 1;
+        self.links[link.index as usize].expect(id, what);
+        self.stream_through(index, input)
+    }
+
+    /// A large request that can't be sent is not buffered to be refused politely: the client is told and closed.
+    pub(super) fn skip_refused(&mut self, index: u32, kind: ErrorKind) -> Taken {
+        self.refuse(index, kind);
+        self.close_after_flush(index, CloseCause::UpstreamLost);
+        Taken::Stalled
+    }
+
+    /// Passes bytes on over the client's own link: all of them (raw), or up to the end of a large request.
+    pub(super) fn stream_through(&mut self, index: u32, input: &[u8]) -> Taken {
+        let client = &mut self.clients[index as usize];
+        let Some(own) = client.own else {
+            return Taken::Stalled;
+        };
+        let link = &mut self.links[own.index as usize];
+        if link.output.len() > LINK_OUTPUT_SOFT {
+            self.congest(index, own);
+            return Taken::Stalled;
+        }
+        let count = match &mut client.upload {
+            None => input.len(),
+            Some(scanner) => match scanner.run(input, 1) {
+                Ok(run) => {
+                    if run.frames == 1 {
+                        client.upload = None;
+                    }
+                    run.consumed
+                }
+                Err(_) => {
+                    client.upload = None;
+                    return self.leave_to_server(index, input);
+                }
+            },
+        };
+        if client.upload.is_none() && !client.raw {
+            // The entry was queued before its bytes: it ends here.
+            link.push_bytes(&input[..count], &mut self.pool);
+            if let Some(last) = link.awaited.back_mut() {
+                last.end = link.queued;
+            }
+        } else {
+            link.push_bytes(&input[..count], &mut self.pool);
+        }
+        self.touch_link(own);
+        Taken::Bytes(count)
+    }
+
+    /// Gives a client a connection to the server for good: its bytes pass unread from here on.
+    pub(super) fn go_raw(&mut self, index: u32, bytes: &[u8], length: usize) -> Taken {
+        let link = match self.own_link(index) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Taken::Stalled,
+            Err(kind) => {
+                self.refuse(index, kind);
+                return Taken::Bytes(length);
+            }
+        };
+        self.introduce(index, link);
+        self.make_raw(index, link);
+        self.links[link.index as usize].push_bytes(bytes, &mut self.pool);
+        self.touch_link(link);
+        Taken::Bytes(length)
+    }
+
+    /// Declares that everything from here on passes unread.
+    pub(super) fn make_raw(&mut self, index: u32, link: LinkId) {
+        let client = &mut self.clients[index as usize];
+        client.raw = true;
+        client.need = 0;
+        let id = client.id(index);
+        self.links[link.index as usize].expect(id, What::Rest);
+    }
+
+    /// A client with a connection of its own has sent all that it will: the server answers what it has, and closes.
+    pub fn finish_raw(&mut self, index: u32) {
+        if let Some(own) = self.clients[index as usize].own {
+            self.links[own.index as usize].finished = true;
+            self.touch_link(own);
+        }
+    }
+
+    /// What is not plainly well formed is for the server to judge; without a server, in general words.
+    pub(super) fn leave_to_server(&mut self, index: u32, input: &[u8]) -> Taken {
+        match self.own_link(index) {
+            Ok(None) => Taken::Stalled,
+            Ok(Some(_)) => self.go_raw(index, input, input.len()),
+            Err(_) => self.refuse_input(index),
+        }
+    }
+
+    /// Refuses what can't be read, in general words, and closes.
+    pub(super) fn refuse_input(&mut self, index: u32) -> Taken {
+        self.answer(index, |out| {
+            out.extend_from_slice(error::UNREADABLE);
+        });
+        self.close_after_flush(index, CloseCause::ProtocolError);
+        Taken::Stalled
+    }
+}

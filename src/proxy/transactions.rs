@@ -1,0 +1,190 @@
+//! MULTI and WATCH: whole transactions over the tracked link, all others over the client's own.
+
+use crate::command::table::Kind;
+use crate::downstream::client::Stall;
+use crate::error;
+use crate::metrics::ErrorKind;
+use crate::resp::request::{Parsed, parse};
+use crate::resp::{Protocol, Words};
+use crate::upstream::link::{Lane, Settle, What};
+
+use super::Proxy;
+use super::requests::{Request, Taken};
+
+impl Proxy {
+    /// `[MULTI … EXEC]` that has arrived whole and holds only session commands needs no link of its own: it is one
+    /// write of one sender.
+    pub(super) fn begin_transaction(&mut self, request: Request<'_>) -> Taken {
+        let plain = request.words.len() == 1 && !self.is_paused();
+        if plain && let Some((length, count)) = self.whole_transaction(request.rest) {
+            let Some(link) = self.shared(Lane::Tracked, request.client) else {
+                self.refuse(request.client, ErrorKind::Masterdown);
+                return Taken::Bytes(request.length);
+            };
+            if !self.may_send(request.client, link) {
+                return Taken::Stalled;
+            }
+            let client = &mut self.clients[request.client as usize];
+            client.inflight += count;
+            client.lane = Some(link);
+            let id = client.id(request.client);
+            let as_resp2 = client.protocol == Protocol::Resp2;
+            self.counters.requests[Lane::Tracked.metric().index()] += u64::from(count);
+            let target = &mut self.links[link.index as usize];
+            target.push_bytes(request.bytes, &mut self.pool);
+            target.push_bytes(&request.rest[..length], &mut self.pool);
+            let write = true;
+            target.expect(
+                id,
+                What::Replies {
+                    count,
+                    write,
+                    as_resp2,
+                },
+            );
+            self.touch_link(link);
+            return Taken::Bytes(request.length + length);
+        }
+        let taken = self.send_own(request, None);
+        if matches!(taken, Taken::Bytes(_)) && self.clients[request.client as usize].own.is_some() {
+            self.clients[request.client as usize].begin_multi();
+        }
+        taken
+    }
+
+    /// Looks behind MULTI for session commands up to EXEC; their bytes and, with MULTI, their number.
+    fn whole_transaction(&self, mut rest: &[u8]) -> Option<(usize, u32)> {
+        let mut words = Words::default();
+        let (mut length, mut count) = (0, 1);
+        loop {
+            let Parsed::Whole(bytes) = parse(rest, &mut words) else {
+                return None;
+            };
+            let kind = self.table.find(words.get(rest, 0)?).kind;
+            length += bytes;
+            count += 1;
+            rest = &rest[bytes..];
+            match kind {
+                Kind::Exec if words.len() == 1 => return Some((length, count)),
+                Kind::Tracked => {}
+                _ => return None,
+            }
+        }
+    }
+
+    pub(super) fn begin_watch(&mut self, request: Request<'_>) -> Taken {
+        let taken = self.send_own(request, None);
+        let client = &mut self.clients[request.client as usize];
+        if matches!(taken, Taken::Bytes(_)) && client.own.is_some() {
+            client.begin_watch();
+        }
+        taken
+    }
+
+    /// Requests of a client in MULTI or WATCH: all over its own link.
+    pub(super) fn dispatch_held(&mut self, request: Request<'_>) -> Taken {
+        let client = &self.clients[request.client as usize];
+        let (multi, held) = (client.held.multi, client.held_count);
+        let exact = request.words.len() == 1;
+        match request.command.kind {
+            Kind::Exec if exact && multi => {
+                let script = client.script_queued;
+                let taken = self.send_own(request, Some(Settle::Exec { held, script }));
+                if matches!(taken, Taken::Bytes(_)) {
+                    let client = &mut self.clients[request.client as usize];
+                    client.script_queued = false;
+                    // What follows in the same pipeline may already be outside.
+                    self.scripts += usize::from(script && client.own.is_some());
+                }
+                taken
+            }
+            Kind::Discard if exact && multi => {
+                let taken = self.send_own(request, Some(Settle::Discard { held }));
+                if matches!(taken, Taken::Bytes(_)) {
+                    self.clients[request.client as usize].script_queued = false;
+                }
+                taken
+            }
+            Kind::Unwatch if exact && !multi => {
+                self.send_own(request, Some(Settle::Unwatch { held }))
+            }
+            Kind::Watch => self.begin_watch(request),
+            Kind::Multi => {
+                let taken = self.send_own(request, None);
+                if matches!(taken, Taken::Bytes(_)) {
+                    self.clients[request.client as usize].begin_multi();
+                }
+                taken
+            }
+            Kind::Script if multi => {
+                self.clients[request.client as usize].script_queued = true;
+                self.send_own(request, None)
+            }
+            Kind::Script => self.send_script(request),
+            Kind::Wait if !multi => self.send_wait(request),
+            Kind::Blocking | Kind::MayBlock if !multi => self.send_blocking(request),
+            Kind::Tracked
+            | Kind::General
+            | Kind::Pinned
+            | Kind::Rescue
+            | Kind::Blocking
+            | Kind::MayBlock
+            | Kind::Wait
+            | Kind::Config
+            | Kind::Exec
+            | Kind::Discard
+            | Kind::Unwatch
+            | Kind::Ping
+            | Kind::Echo => self.send_own(request, None),
+            Kind::Unknown if !multi => self.send_settling(request, Settle::Unknown),
+            Kind::Unknown => self.send_own(request, None),
+            Kind::Quit | Kind::Reset => self.answer_or_ask(request),
+            Kind::Select | Kind::Hello | Kind::Auth | Kind::Client
+                if !multi && !self.clients[request.client as usize].held.watch =>
+            {
+                self.answer_or_ask(request)
+            }
+            Kind::Monitor if !multi => self.begin_monitor(request),
+            // An EXEC on its way may end all this: how these are meant is known when it is answered.
+            Kind::Monitor
+            | Kind::Select
+            | Kind::Hello
+            | Kind::Auth
+            | Kind::Client
+            | Kind::OwnConnection
+                if client.inflight > 0 =>
+            {
+                self.clients[request.client as usize].stall = Stall::Lane;
+                Taken::Stalled
+            }
+            // Queued or not, these change the connection: from here on the server alone knows its state.
+            Kind::Monitor
+            | Kind::Select
+            | Kind::Hello
+            | Kind::Auth
+            | Kind::Client
+            | Kind::OwnConnection => self.go_raw(request.client, request.bytes, request.length),
+        }
+    }
+
+    /// The transaction was lost with its link: nothing of it may run by halves.
+    pub(super) fn dispatch_poisoned(&mut self, request: Request<'_>) -> Taken {
+        let client = &mut self.clients[request.client as usize];
+        let exact = request.words.len() == 1;
+        match request.command.kind {
+            Kind::Exec if exact => {
+                client.poisoned = false;
+                self.answer(request.client, |out| {
+                    out.extend_from_slice(error::TRANSACTION_LOST);
+                });
+            }
+            Kind::Discard | Kind::Unwatch if exact => {
+                client.poisoned = false;
+                self.answer(request.client, |out| out.extend_from_slice(b"+OK\r\n"));
+            }
+            Kind::Quit | Kind::Reset => return self.answer_or_ask(request),
+            _ => self.refuse(request.client, ErrorKind::Masterdown),
+        }
+        Taken::Bytes(request.length)
+    }
+}
