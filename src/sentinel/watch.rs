@@ -14,6 +14,8 @@
 
 mod members;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
