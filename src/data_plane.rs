@@ -31,6 +31,8 @@ pub enum Message {
     ServerCommands(Arc<ServerCommands>),
     /// The primary is another one.
     Primary(Primary),
+    /// The primary does not answer the control plane, or is not who it was (true), or is confirmed again (false).
+    Doubt(bool),
     /// Take no new clients or requests, answer what is in flight, close, and end the thread.
     Drain,
 }
@@ -74,6 +76,11 @@ impl Handle {
     /// Names another primary.
     pub async fn primary(&self, primary: Primary) {
         let _ = self.messages.send(Message::Primary(primary)).await;
+    }
+
+    /// Says that the primary is in doubt, or confirmed again.
+    pub async fn doubt(&self, doubt: bool) {
+        let _ = self.messages.send(Message::Doubt(doubt)).await;
     }
 
     /// Begins the drain.

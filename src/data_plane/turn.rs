@@ -115,6 +115,8 @@ impl DataPlane {
                 }
                 Message::ServerCommands(commands) => self.proxy.learn_commands(commands),
                 Message::Primary(primary) => self.follow(primary),
+                Message::Doubt(true) => self.proxy.doubt_primary(),
+                Message::Doubt(false) => self.proxy.confirm_primary(),
                 Message::Drain => {
                     self.doors.clear();
                     self.proxy.drain();

@@ -63,10 +63,7 @@ impl Proxy {
         database: u32,
     ) -> Option<LinkId> {
         use crate::resp::Protocol;
-        if let Health::Down {
-            retry_at: Some(_), ..
-        } = self.registry.health
-        {
+        if self.must_wait() {
             return None;
         }
         let (protocol, name) = match lane {

@@ -151,6 +151,7 @@ impl Proxy {
         awaited: Vec<Awaited>,
         half_sent: bool,
     ) {
+        let in_doubt = self.in_doubt;
         let Some(client) = self.client(owner) else {
             return;
         };
@@ -165,7 +166,7 @@ impl Proxy {
             answered: link.answered,
             sent: link.written,
         };
-        if !link.is_up() {
+        if !link.is_up() || in_doubt {
             self.tell_loss(verdict);
             return;
         }

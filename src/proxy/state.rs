@@ -27,6 +27,8 @@ pub struct Proxy {
     pub(super) dial: Box<dyn Dial>,
     /// Where links are dialled to; `None` until the Sentinels have named it.
     pub(super) primary: Option<HostPort>,
+    /// Who answers at that address may be another process, maybe empty: nothing is dialled until it is confirmed.
+    pub(super) in_doubt: bool,
     pub(super) ready: Arc<Ready>,
     pub(super) table: Table,
     /// Client connections.
@@ -101,6 +103,7 @@ impl Proxy {
             config,
             dial,
             primary,
+            in_doubt: false,
             ready,
             table: Table::default(),
             clients: Slab::new(),

@@ -19,6 +19,9 @@ use super::Proxy;
 /// Longer than anyone waits, short enough for the timer: nothing is dialled until the primary is known.
 const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// What is waited for while the primary is in doubt.
+const DOUBT: &str = "it was lost, waiting for the Sentinels and for a look at its data";
+
 /// Finds the primary that the configuration names, if it does.
 pub(super) fn configured(config: &Config) -> Option<HostPort> {
     match &config.upstream.source {
@@ -58,11 +61,59 @@ impl Proxy {
         }
         self.server_is_gone();
         self.paused_until = None;
+        self.in_doubt = false;
         self.rename_primary(address);
         self.registry.health = Health::Starting;
         if !self.is_draining() {
             self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
         }
+    }
+
+    /// Dials nothing until the primary is confirmed: it does not answer the control plane, and whoever answers next at its
+    /// address may be a restarted process, writable and empty. Links that are up go on: they lead to the old process.
+    pub fn doubt_primary(&mut self) {
+        self.in_doubt = true;
+        let dialling = |(index, link): (usize, &crate::upstream::link::Link)| {
+            (!link.is_up()).then_some(index as u32)
+        };
+        let dialling: Vec<u32> = self.links.iter().filter_map(dialling).collect();
+        if self.registry.health != Health::Up {
+            self.registry.health = awaited(DOUBT.into());
+        }
+        for index in dialling {
+            if self.links.contains(index as usize) {
+                self.fail_link(index);
+            }
+        }
+        self.server_is_gone();
+    }
+
+    /// Dials again: the process at the primary's address is the known one.
+    pub fn confirm_primary(&mut self) {
+        self.in_doubt = false;
+        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
+        let is_up = probe
+            .and_then(|probe| self.link(probe))
+            .is_some_and(|link| link.is_up());
+        self.registry.health = match is_up {
+            true => Health::Up,
+            false => Health::Starting,
+        };
+    }
+
+    /// Tells whether nothing may be dialled at the moment.
+    pub(super) fn must_wait(&mut self) -> bool {
+        let waits = matches!(
+            self.registry.health,
+            Health::Down {
+                retry_at: Some(_),
+                ..
+            }
+        );
+        if self.in_doubt && !waits {
+            self.registry.health = awaited(DOUBT.into());
+        }
+        self.in_doubt || waits
     }
 
     /// Dials `address` from now on; links that are up stay, as they lead to the same process.

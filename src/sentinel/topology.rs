@@ -186,6 +186,18 @@ pub struct Topology {
     pub lineage: Option<Lineage>,
 }
 
+impl Topology {
+    /// Tells whether `node`, which answers at the primary's address, is the primary that is believed in: the same process
+    /// with the same history, as far as it says.
+    pub fn is_still(&self, node: &Node) -> bool {
+        let same = match (&self.lineage, &node.lineage) {
+            (Some(before), Some(now)) => before.run_id == now.run_id && before.replid == now.replid,
+            _ => true,
+        };
+        node.role == Role::Primary && same
+    }
+}
+
 /// Why there is another primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SwitchReason {

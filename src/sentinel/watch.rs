@@ -13,6 +13,7 @@
 //! subscription costs time, never correctness. Sentinels and replicas that are found are asked too.
 
 mod members;
+mod pace;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::members::Members;
+use self::pace::{FAILOVER, PEACE, URGENT_FOR};
 use super::client::{Observation, Pace};
 use super::event::Event;
 use super::link::Failure;
@@ -36,19 +38,6 @@ use super::topology::{
 use crate::config::{self, Credentials};
 use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
-
-/// Pause between two questions in peace.
-const PEACE: Duration = Duration::from_secs(1);
-
-/// Pause between two questions while the primary may change.
-const FAILOVER: Duration = Duration::from_millis(50);
-
-/// How long one urgent event keeps the pace high: a failover of a healthy cluster is over by then.
-const URGENT_FOR: Duration = Duration::from_secs(10);
-
-/// How long an open question keeps the pace high: Sentinel's own time-out of a failover. After it, something is broken
-/// for good, and everybody is asked each second as in peace.
-const UNSETTLED_MAX: Duration = Duration::from_secs(180);
 
 /// How long a lineage that does not fit is looked at before it is accepted: Sentinels tell each other of a failover within
 /// this time once their leader knows.
@@ -66,8 +55,10 @@ const SWITCHES_MAX: usize = 16;
 /// What the watcher reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
-    /// Another primary.
+    /// Another primary; it is confirmed.
     Switched(Switched),
+    /// The primary was lost or is not who it was (true), or is confirmed again (false).
+    Doubt(bool),
     /// Something that a Sentinel published about the primary.
     News(News),
 }
@@ -128,15 +119,10 @@ pub async fn run(parts: Parts) {
             observation = inbox.recv() => observation,
             _ = ticks.tick() => None,
         };
-        let Some(switched) = watch.apply(observation) else {
+        let Some(update) = watch.apply(observation) else {
             continue;
         };
-        if watch
-            .updates
-            .send(Update::Switched(switched))
-            .await
-            .is_err()
-        {
+        if watch.updates.send(update).await.is_err() {
             return;
         }
     }
@@ -161,6 +147,8 @@ struct Watch {
     switches: VecDeque<Switch>,
     /// It was said that there is no primary.
     warned: bool,
+    /// The process at the primary's address may be another one.
+    in_doubt: bool,
     pace: watch::Sender<Pace>,
     updates: mpsc::Sender<Update>,
     snapshot: watch::Sender<Snapshot>,
@@ -202,6 +190,7 @@ impl Watch {
             sign: None,
             switches: VecDeque::new(),
             warned: false,
+            in_doubt: false,
             pace,
             updates: parts.updates,
             snapshot: parts.snapshot,
@@ -214,7 +203,7 @@ impl Watch {
     }
 
     /// Takes in an observation and judges anew.
-    fn apply(&mut self, observation: Option<Observation>) -> Option<Switched> {
+    fn apply(&mut self, observation: Option<Observation>) -> Option<Update> {
         match observation {
             Some(Observation::Sentinel(from, answer)) => self.sentinel_said(from, answer),
             Some(Observation::Listening(from, up)) => self.listening(&from, up),
@@ -226,7 +215,23 @@ impl Watch {
         self.keep_pace();
         self.warn_of_absence();
         self.publish();
-        switched
+        match switched {
+            Some(switched) => {
+                self.in_doubt = false;
+                Some(Update::Switched(switched))
+            }
+            None => self.doubt().map(Update::Doubt),
+        }
+    }
+
+    /// Says when it becomes doubtful, or clear, that the process at the primary's address is the one that we know.
+    fn doubt(&mut self) -> Option<bool> {
+        let current = self.current.as_ref()?;
+        let known = self.nodes.get(&current.primary).and_then(Option::as_ref);
+        let in_doubt = !known.is_some_and(|node| current.is_still(node));
+        let changed = in_doubt != self.in_doubt;
+        self.in_doubt = in_doubt;
+        changed.then_some(in_doubt)
     }
 
     fn sentinel_said(&mut self, from: HostPort, answer: Result<super::client::Answer, Failure>) {
@@ -442,42 +447,6 @@ impl Watch {
             tracing::warn!(%reason, "waiting for a primary");
             self.warned = true;
         }
-    }
-
-    /// Chooses how often everybody is asked.
-    fn keep_pace(&mut self) {
-        let now = Instant::now();
-        let troubled = |view: &SentinelView| {
-            matches!(view, SentinelView::Named(named)
-                if named.subjectively_down || named.objectively_down || named.failover)
-        };
-        let primary_silent = match &self.current {
-            None => true,
-            Some(current) => !matches!(self.nodes.get(&current.primary), Some(Some(_))),
-        };
-        let unsettled =
-            self.open.is_some() || primary_silent || self.sentinels.values().any(troubled);
-        self.unsettled = match (unsettled, self.unsettled) {
-            (false, _) => None,
-            (true, since) => since.or(Some(now)),
-        };
-        if let Some(since) = self.unsettled {
-            self.sign.get_or_insert(since);
-        } else if now >= self.urgent_until {
-            self.sign = None;
-        }
-        let open_question = self
-            .unsettled
-            .is_some_and(|since| now - since < UNSETTLED_MAX);
-        let every = match open_question || now < self.urgent_until {
-            true => FAILOVER,
-            false => PEACE,
-        };
-        self.pace.send_if_modified(|pace| {
-            let changed = pace.every != every;
-            pace.every = every;
-            changed
-        });
     }
 }
 

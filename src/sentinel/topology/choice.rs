@@ -72,11 +72,7 @@ impl Candidate<'_> {
             Err(Waiting::NodeSilent(_)) => return Decision::Keep(current.clone()),
             Err(waiting) => return Decision::Wait(waiting),
         };
-        let unchanged = match (&current.lineage, &node.lineage) {
-            (Some(before), Some(now)) => before.run_id == now.run_id && before.replid == now.replid,
-            _ => true,
-        };
-        if unchanged {
+        if current.is_still(node) {
             return Decision::Keep(Topology {
                 primary: self.address,
                 epoch: self.epoch,

@@ -486,3 +486,42 @@ async fn news_that_nobody_takes_are_dropped_and_counted_and_a_switch_is_not() {
         2
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn lost_primary_is_in_doubt_until_it_is_seen_to_be_the_same() {
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    let doubts = |watcher: &mut Running| {
+        let mut doubts = Vec::new();
+        while let Ok(update) = watcher.updates.try_recv() {
+            match update {
+                Update::Doubt(doubt) => doubts.push(doubt),
+                // The data thread takes it as a confirmation too.
+                Update::Switched(_) => doubts.push(false),
+                Update::News(_) => {}
+            }
+        }
+        doubts
+    };
+    assert!(doubts(&mut watcher).is_empty());
+    // It is gone, and comes back as it was (a network that failed).
+    watcher.world.lock().unwrap().nodes.remove("a");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(doubts(&mut watcher), [true]);
+    watcher.world.lock().unwrap().nodes.insert("a", A);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(doubts(&mut watcher), [false]);
+    // Another process: in doubt until the break is accepted, which ends the doubt.
+    watcher
+        .world
+        .lock()
+        .unwrap()
+        .nodes
+        .insert("a", ("master", "a2", "C", "0"));
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(doubts(&mut watcher), [true, false]);
+    assert!(watcher.shows("gripfast_lineage_breaks_total 1"));
+    sleep(Duration::from_secs(5)).await;
+    assert!(doubts(&mut watcher).is_empty());
+}
