@@ -103,14 +103,16 @@ impl Running {
         let admin_address = admin_listener.local_addr().unwrap_or(config.admin.listen);
         let data = DataThread::start(config.clone(), &metrics).await?;
         let handle = data.handle.clone();
+        let (snapshot, topology) = admin::topology();
         let control = tokio::spawn(control_plane::run(
             config.clone(),
             handle.clone(),
             Arc::new(TcpDial),
             metrics.clone(),
+            snapshot,
         ));
         let (admin_stop, stopped) = oneshot::channel();
-        let state = admin::State::new(config.clone(), handle, metrics);
+        let state = admin::State::new(config.clone(), handle, metrics).with_topology(topology);
         let stop = async move {
             let _ = stopped.await;
         };
@@ -119,7 +121,7 @@ impl Running {
             version = env!("CARGO_PKG_VERSION"),
             listen = data.listens_on.join(" "),
             admin = %admin_address,
-            upstream = %config.upstream.address,
+            upstream = %config.upstream.source,
             "serving"
         );
         notify(&NotifyState::Ready);

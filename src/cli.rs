@@ -26,7 +26,7 @@ const BAD_CONFIG: u8 = 78;
 
 const AFTER_HELP: &str = "\
 First steps:
-  gripfast dev                       try it with a throw-away Redis, nothing to configure
+  gripfast dev                       try it with throw-away servers, nothing to configure
   gripfast check -c config.yaml      see what a configuration would do
   gripfast run -c config.yaml        serve; SIGTERM or Ctrl-C drains and ends
 
@@ -52,7 +52,7 @@ enum Command {
     Run(run::Options),
     /// Say what a configuration would do, and end
     Check(check::Options),
-    /// Start a throw-away Redis and a sidecar in front of it
+    /// Start a throw-away primary with replicas and Sentinels, and a sidecar in front
     Dev(dev::Options),
     /// Keep a child process and a directory for as long as standard input is open
     #[command(hide = true)]

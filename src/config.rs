@@ -101,9 +101,9 @@ impl Default for Listen {
 /// Where Redis is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// The primary's address (`standalone` mode).
-    pub address: HostPort,
-    /// What our links say to AUTH.
+    /// How the primary is found.
+    pub source: Source,
+    /// What our links to the primary and the replicas say to AUTH.
     pub credentials: Credentials,
     /// Pinned links open at once.
     pub pinned_max: usize,
@@ -112,12 +112,61 @@ pub struct Upstream {
 impl Default for Upstream {
     fn default() -> Self {
         Self {
-            address: HostPort {
-                host: "127.0.0.1".into(),
-                port: 6379,
-            },
+            source: Source::Sentinel(Sentinels::default()),
             credentials: Credentials::default(),
             pinned_max: 1024,
+        }
+    }
+}
+
+/// How the primary is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It is the server at this address.
+    Standalone(HostPort),
+    /// Sentinels name it.
+    Sentinel(Sentinels),
+}
+
+impl std::fmt::Display for Source {
+    /// Says it in a few words, for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Standalone(address) => write!(f, "{address}"),
+            Self::Sentinel(sentinels) => {
+                write!(
+                    f,
+                    "{} of {} Sentinels",
+                    sentinels.primary_name,
+                    sentinels.addresses.len()
+                )
+            }
+        }
+    }
+}
+
+/// The Sentinels that are asked first; they name the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentinels {
+    /// The name that they know the primary by.
+    pub primary_name: String,
+    /// Where they are: one at least.
+    pub addresses: Vec<HostPort>,
+    /// What we say to their AUTH.
+    pub credentials: Credentials,
+}
+
+impl Default for Sentinels {
+    fn default() -> Self {
+        // Sentinel's own port, and the next two for those who run three on one machine.
+        let addresses = [26_379, 26_380, 26_381].map(|port| HostPort {
+            host: "127.0.0.1".into(),
+            port,
+        });
+        Self {
+            primary_name: "mymaster".into(),
+            addresses: addresses.into(),
+            credentials: Credentials::default(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The control thread: what may take its time, so that the data thread need not.
 //!
-//! In standalone mode it keeps one connection to the primary and learns from it the server's own command table, modules
-//! included, which the data thread asks about commands that the static table lacks. It opens no other connection, sends
-//! nothing that changes data, and its trouble is not the data path's: without the table, unknown commands take pinned
-//! links.
+//! It finds the primary: by configuration, or by watching Sentinels and nodes ([`crate::sentinel::watch`]), and tells the data
+//! thread of each change. To the primary it keeps one connection and learns from it the server's own command table, modules
+//! included, which the data thread asks about commands that the static table lacks. It sends nothing that changes data,
+//! and trouble of that connection is not the data path's: without the table, unknown commands take pinned links.
 //!
 //! ```text
 //! dial ──ok──> tend: learn the table, then every 30 s ask for its size ──lost──> wait (jittered backoff) ──> dial
@@ -12,21 +12,25 @@
 //!
 //! The loop wakes when a dial ends, the connection is lost, 30 s passed since the last question, or a wait is over.
 
-mod backoff;
 pub mod commands;
-mod link;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::{Value, cmd};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::config::Config;
-use crate::data_plane::Handle;
+use self::commands::parse;
+use crate::config::{Config, Source};
+use crate::data_plane::{self, Handle};
 use crate::metrics::{ControlMetrics, DialOutcome, Recorder};
-use crate::seam::{Dial, Entropy};
-use backoff::Backoff;
-use link::{Failure, Link};
+use crate::seam::{Dial, Entropy, HostPort};
+use crate::sentinel;
+use crate::sentinel::backoff::Backoff;
+use crate::sentinel::link::{Failure, Link, Patience};
+use crate::sentinel::snapshot::Snapshot;
+use crate::sentinel::watch::{Parts, Update};
 
 /// How often the size of the server's table is asked: modules come and go rarely, and the question is cheap.
 const COMMANDS_POLL: Duration = Duration::from_secs(30);
@@ -34,12 +38,28 @@ const COMMANDS_POLL: Duration = Duration::from_secs(30);
 /// A connection that lived this long was a good one: the next loss is dialled without the earlier delays.
 const GOOD_AFTER: Duration = Duration::from_secs(2);
 
+/// A busy server sends its table (some 200 KB) late, a lost one never.
+const PATIENCE: Patience = Patience {
+    open: Duration::from_secs(3),
+    reply: Duration::from_secs(5),
+};
+
+/// Changes of the topology and news of Sentinels that may wait for us.
+const UPDATES_MAX: usize = 64;
+
 /// How often histograms are tidied when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Runs the control plane of a process; see [`run_seeded`].
-pub async fn run(config: Arc<Config>, data: Handle, dial: Arc<dyn Dial>, metrics: Arc<Recorder>) {
-    run_seeded(config, data, dial, metrics, Entropy::from_system()).await;
+pub async fn run(
+    config: Arc<Config>,
+    data: Handle,
+    dial: Arc<dyn Dial>,
+    metrics: Arc<Recorder>,
+    snapshot: watch::Sender<Snapshot>,
+) {
+    let entropy = Entropy::from_system();
+    run_seeded(config, data, dial, metrics, entropy, snapshot).await;
 }
 
 /// Runs the control plane with jitter from `entropy`, for ever.
@@ -51,17 +71,71 @@ pub async fn run_seeded(
     data: Handle,
     dial: Arc<dyn Dial>,
     metrics: Arc<Recorder>,
-    entropy: Entropy,
+    mut entropy: Entropy,
+    snapshot: watch::Sender<Snapshot>,
 ) {
-    let primary = Primary {
-        config,
-        data,
-        dial,
+    let (target, at) = watch::channel(None);
+    let keeper = Primary {
+        config: Arc::clone(&config),
+        data: data.clone(),
+        dial: Arc::clone(&dial),
         metrics: metrics.control(),
-        backoff: Backoff::new(entropy),
+        backoff: Backoff::new(Entropy::from_seed(entropy.next_u64())),
         table: Table::Unknown,
+        at,
     };
-    tokio::join!(primary.keep(), upkeep(&metrics));
+    let follow = follow(&config, data, dial, &metrics, entropy, target, snapshot);
+    tokio::join!(keeper.keep(), follow, upkeep(&metrics));
+}
+
+/// Finds the primary, and tells the data thread and our own connection of each change.
+async fn follow(
+    config: &Config,
+    data: Handle,
+    dial: Arc<dyn Dial>,
+    metrics: &Recorder,
+    entropy: Entropy,
+    target: watch::Sender<Option<HostPort>>,
+    snapshot: watch::Sender<Snapshot>,
+) {
+    let sentinels = match &config.upstream.source {
+        Source::Standalone(address) => {
+            // The data thread knows it from the configuration.
+            target.send_replace(Some(address.clone()));
+            return std::future::pending().await;
+        }
+        Source::Sentinel(sentinels) => sentinels.clone(),
+    };
+    let (updates, mut changes) = mpsc::channel(UPDATES_MAX);
+    let watcher = sentinel::watch::run(Parts {
+        sentinels,
+        credentials: config.upstream.credentials.clone(),
+        dial,
+        entropy,
+        updates,
+        snapshot,
+        metrics: metrics.topology(),
+    });
+    let pass_on = async {
+        while let Some(update) = changes.recv().await {
+            match update {
+                Update::Switched(switched) => {
+                    let address = switched.topology.primary;
+                    target.send_replace(Some(address.clone()));
+                    let primary = data_plane::Primary {
+                        address,
+                        generation: switched.generation,
+                        reason: switched.reason,
+                    };
+                    data.primary(primary).await;
+                }
+                Update::Doubt(doubt) => data.doubt(doubt).await,
+                // For the failover machine, which will hold requests on them.
+                Update::News(news) => tracing::trace!(?news, "sentinel news"),
+            }
+        }
+    };
+    tokio::join!(watcher, pass_on);
 }
 
 /// Tidies the metrics for ever.
@@ -82,6 +156,8 @@ struct Primary {
     metrics: ControlMetrics,
     backoff: Backoff,
     table: Table,
+    /// Where the primary is; `None` until it is found.
+    at: watch::Receiver<Option<HostPort>>,
 }
 
 /// What is known of the server's command table; each change is logged once, so it outlives a connection.
@@ -99,16 +175,27 @@ impl Primary {
         let mut attempts = 0_u32;
         loop {
             attempts += 1;
-            let opened = Link::open(&*self.dial, &self.config.upstream).await;
+            let Some(address) = self.found().await else {
+                return;
+            };
+            let credentials = &self.config.upstream.credentials;
+            let opened = Link::open(&*self.dial, &address, credentials, PATIENCE).await;
             self.metrics.dialled(outcome(opened.as_ref().err()));
             let failure = match opened {
                 Ok((link, driver)) => {
                     let since = Instant::now();
-                    self.link_up(down.map(|(since, _)| since), attempts);
-                    // Not biased: either end is final, and a reply that came with the loss can be asked for again.
+                    self.link_up(&address, down.map(|(since, _)| since), attempts);
+                    let mut at = self.at.clone();
+                    // Not biased: each end is final, and a reply that came with the loss can be asked for again.
                     let failure = tokio::select! {
                         () = driver => Failure::Closed,
                         failure = self.tend(link) => failure,
+                        _ = at.changed() => {
+                            self.backoff.reset();
+                            self.metrics.link_up(false);
+                            (attempts, down) = (0, None);
+                            continue;
+                        }
                     };
                     if since.elapsed() >= GOOD_AFTER {
                         self.backoff.reset();
@@ -118,10 +205,24 @@ impl Primary {
                 }
                 Err(failure) => failure,
             };
-            self.link_down(down.as_ref().map(|(_, failure)| failure), &failure);
+            self.link_down(
+                &address,
+                down.as_ref().map(|(_, failure)| failure),
+                &failure,
+            );
             down = Some((down.map_or_else(Instant::now, |(since, _)| since), failure));
-            sleep(self.backoff.next_delay()).await;
+            // Not biased: another primary is as good a reason to dial.
+            tokio::select! {
+                () = sleep(self.backoff.next_delay()) => {}
+                _ = self.at.changed() => self.backoff.reset(),
+            }
         }
+    }
+
+    /// Waits until it is known where the primary is; `None` at the end of the process.
+    async fn found(&mut self) -> Option<HostPort> {
+        let found = self.at.wait_for(Option::is_some).await.ok()?;
+        found.clone()
     }
 
     /// Learns the table, and again when its size changes, until the connection fails.
@@ -144,11 +245,11 @@ impl Primary {
     /// Fetches the table unless its size is still `size`; returns the size.
     async fn learn(&mut self, link: &mut Link, size: Option<i64>) -> Result<i64, Failure> {
         // Asked before the table: if a module comes in between, the next poll sees another size.
-        let now = link.command_count().await?;
+        let now = count(link).await?;
         if size == Some(now) {
             return Ok(now);
         }
-        let learned = link.commands().await?;
+        let learned = parse(&link.ask(&cmd("COMMAND")).await?).ok_or(Failure::Protocol)?;
         let count = learned.commands.by_name.len();
         self.metrics.server_commands(count);
         let (before, skipped) = (size.unwrap_or(0), learned.skipped);
@@ -169,18 +270,26 @@ impl Primary {
         }
     }
 
-    fn link_up(&self, down_since: Option<Instant>, attempts: u32) {
+    fn link_up(&self, address: &HostPort, down_since: Option<Instant>, attempts: u32) {
         self.metrics.link_up(true);
         let down_ms = down_since.map_or(0, |since| since.elapsed().as_millis() as u64);
-        tracing::info!(address = %self.config.upstream.address, attempts, down_ms, "control link up");
+        tracing::info!(%address, attempts, down_ms, "control link up");
     }
 
     /// Logs a loss, or the first failed dial, or a failure of another kind than the one `before`.
-    fn link_down(&self, before: Option<&Failure>, failure: &Failure) {
+    fn link_down(&self, address: &HostPort, before: Option<&Failure>, failure: &Failure) {
         self.metrics.link_up(false);
         if before != Some(failure) {
-            tracing::warn!(address = %self.config.upstream.address, reason = %failure, "control link down");
+            tracing::warn!(%address, reason = %failure, "control link down");
         }
+    }
+}
+
+/// Asks how many commands the server has.
+async fn count(link: &mut Link) -> Result<i64, Failure> {
+    match link.ask(cmd("COMMAND").arg("COUNT")).await? {
+        Value::Int(count) => Ok(count),
+        _ => Err(Failure::Protocol),
     }
 }
 

@@ -14,6 +14,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command::table::ServerCommands;
+use crate::seam::HostPort;
+use crate::sentinel::topology::SwitchReason;
 
 pub use turn::{Parts, run};
 
@@ -27,8 +29,23 @@ pub enum Message {
     Report(oneshot::Sender<Report>),
     /// The server's own command table (`COMMAND`), newly learned.
     ServerCommands(Arc<ServerCommands>),
+    /// The primary is another one.
+    Primary(Primary),
+    /// The primary does not answer the control plane, or is not who it was (true), or is confirmed again (false).
+    Doubt(bool),
     /// Take no new clients or requests, answer what is in flight, close, and end the thread.
     Drain,
+}
+
+/// The primary that links are to lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Primary {
+    /// Where it is.
+    pub address: HostPort,
+    /// Raised with each; 1 is the first.
+    pub generation: u64,
+    /// Why it is another one.
+    pub reason: SwitchReason,
 }
 
 /// The control plane's end of the data thread.
@@ -56,6 +73,16 @@ impl Handle {
         let _ = self.messages.send(Message::ServerCommands(commands)).await;
     }
 
+    /// Names another primary.
+    pub async fn primary(&self, primary: Primary) {
+        let _ = self.messages.send(Message::Primary(primary)).await;
+    }
+
+    /// Says that the primary is in doubt, or confirmed again.
+    pub async fn doubt(&self, doubt: bool) {
+        let _ = self.messages.send(Message::Doubt(doubt)).await;
+    }
+
     /// Begins the drain.
     pub async fn drain(&self) {
         let _ = self.messages.send(Message::Drain).await;
@@ -71,6 +98,8 @@ pub struct Report {
     pub upstream_trouble: String,
     /// The primary's version as HELLO gave it; empty until known.
     pub server_version: String,
+    /// Raised each time that the primary became another one; 0 until the first was named, and in standalone mode.
+    pub generation: u64,
     /// Client connections open.
     pub clients: usize,
     /// Links open or being dialled, by lane.

@@ -40,17 +40,19 @@ pub const UNREADABLE: &[u8] = b"-ERR Protocol error: invalid request\r\n";
 pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// No link to the primary.
-pub fn masterdown(address: &HostPort, reason: &str) -> String {
+pub fn masterdown(address: Option<&HostPort>, reason: &str) -> String {
+    let primary = primary(address);
     format!(
-        "-MASTERDOWN gripfast: no link to the primary at {address} ({reason}); the command was not \
+        "-MASTERDOWN gripfast: no link to {primary} ({reason}); the command was not \
          executed, it is safe to retry\r\n"
     )
 }
 
 /// The link was lost behind a request that was sent.
-pub fn outcome_unknown(address: &HostPort) -> String {
+pub fn outcome_unknown(address: Option<&HostPort>) -> String {
+    let primary = primary(address);
     format!(
-        "-ERR gripfast: outcome unknown: the link to the primary at {address} was lost after the \
+        "-ERR gripfast: outcome unknown: the link to {primary} was lost after the \
          command was sent; it may or may not have been executed\r\n"
     )
 }
@@ -61,6 +63,14 @@ pub fn no_pinned_link(pinned_max: usize) -> String {
         "-ERR gripfast: no pinned link free: all {pinned_max} (upstream.pinned_max) are in use; the \
          command was not executed, it is safe to retry\r\n"
     )
+}
+
+/// Names the primary; in mode sentinel it may not be known yet.
+fn primary(address: Option<&HostPort>) -> String {
+    match address {
+        Some(address) => format!("the primary at {address}"),
+        None => "the primary".into(),
+    }
 }
 
 #[cfg(test)]
@@ -74,8 +84,9 @@ mod tests {
             port: 6379,
         };
         for (kind, text) in [
-            (ErrorKind::Masterdown, masterdown(&address, "refused")),
-            (ErrorKind::OutcomeUnknown, outcome_unknown(&address)),
+            (ErrorKind::Masterdown, masterdown(Some(&address), "refused")),
+            (ErrorKind::Masterdown, masterdown(None, "not named yet")),
+            (ErrorKind::OutcomeUnknown, outcome_unknown(Some(&address))),
             (ErrorKind::NoPinnedLink, no_pinned_link(5)),
         ] {
             let says = match kind.delivery() {

@@ -77,5 +77,6 @@ pub mod proxy;
 pub mod reactor;
 pub mod resp;
 pub mod seam;
+pub mod sentinel;
 pub mod shutdown;
 pub mod upstream;

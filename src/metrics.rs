@@ -10,6 +10,7 @@
 mod definitions;
 mod labels;
 mod process;
+mod topology;
 
 use std::fmt::Write;
 
@@ -17,8 +18,12 @@ use metrics::{Counter, Gauge, Key, KeyName, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use definitions::{ALL, Definition, Kind, Label};
-pub use labels::{CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, Side};
+pub use labels::{
+    CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, RejectedPrimary, ReplicaState,
+    SentinelState, Side, SwitchReason,
+};
 pub use process::Process;
+pub use topology::{TopologyGauges, TopologyMetrics};
 
 /// Which content type [`Recorder::render`] has.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -113,6 +118,11 @@ impl Recorder {
             dials: self.counters(&definitions::CONTROL_DIALS),
             server_commands: self.gauge(&definitions::SERVER_COMMANDS),
         }
+    }
+
+    /// Makes the handles that the watcher of the topology counts with.
+    pub fn topology(&self) -> TopologyMetrics {
+        TopologyMetrics::new(self)
     }
 
     /// Writes everything in the text format of Prometheus.

@@ -25,7 +25,7 @@ pub type BoxStream = Box<dyn Stream>;
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;
 
 /// A host and a port as they stand in the configuration; the name is resolved anew at each dial.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     /// Name or address, an IPv6 address without its brackets.
     pub host: String,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gripfast::admin::{State, serve};
-use gripfast::config::{Admin, Config, Credentials, Listen, Upstream};
+use gripfast::config::{Admin, Config, Credentials, Listen, Source, Upstream};
 use gripfast::data_plane::{Handle, Message, Report};
 use gripfast::metrics::Recorder;
 use gripfast::seam::HostPort;
@@ -23,10 +23,10 @@ fn config() -> Config {
             ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.example".into(),
                 port: 6379,
-            },
+            }),
             credentials: Credentials::default(),
             pinned_max: 1,
         },

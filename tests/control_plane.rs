@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gripfast::command::table::{ServerCommand, ServerCommands};
-use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Upstream};
+use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Source, Upstream};
 use gripfast::control_plane;
 use gripfast::data_plane::{Handle, Message};
 use gripfast::metrics::Recorder;
@@ -70,10 +70,10 @@ impl Control {
                 ..Listen::default()
             },
             upstream: Upstream {
-                address: HostPort {
+                source: Source::Standalone(HostPort {
                     host: "localhost".into(),
                     port,
-                },
+                }),
                 credentials,
                 pinned_max: 1,
             },
@@ -90,6 +90,7 @@ impl Control {
             data,
             Arc::new(TcpDial),
             Arc::clone(&metrics),
+            gripfast::admin::topology().0,
         );
         let task = tokio::spawn(run);
         Self {

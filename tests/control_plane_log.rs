@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Upstream};
+use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Source, Upstream};
 use gripfast::control_plane;
 use gripfast::data_plane::Handle;
 use gripfast::metrics::Recorder;
@@ -81,10 +81,10 @@ fn config() -> Config {
             ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.example".into(),
                 port: 6379,
-            },
+            }),
             credentials: Credentials {
                 username: None,
                 password: Some(Secret::new(PASSWORD.into())),
@@ -117,6 +117,7 @@ async fn log_has_one_line_a_state_change_and_no_secret() {
         Arc::clone(&dialler) as Arc<dyn Dial>,
         Arc::new(Recorder::new()),
         Entropy::from_seed(7),
+        gripfast::admin::topology().0,
     );
     // Ten polls of a server that refuses each time.
     assert!(timeout(Duration::from_secs(300), running).await.is_err());

@@ -94,6 +94,7 @@ fn used() -> (Recorder, gripfast::metrics::DataMetrics) {
     let recorder = Recorder::new();
     let data = recorder.data();
     let _control = recorder.control();
+    let _topology = recorder.topology();
     (recorder, data)
 }
 

@@ -10,14 +10,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app"]),
     ("app", &["admin", "control_plane", "data_plane"]),
-    ("admin", &["data_plane"]),
+    ("admin", &["data_plane", "sentinel"]),
     (
         "control_plane",
         &["data_plane", "sentinel", "command", "resp"],
     ),
     (
         "data_plane",
-        &["proxy", "downstream", "upstream", "command", "resp"],
+        &[
+            "proxy",
+            "downstream",
+            "upstream",
+            "sentinel",
+            "command",
+            "resp",
+        ],
     ),
     (
         "proxy",
@@ -74,6 +81,7 @@ const PURE: &[&str] = &[
     "failover/replay",
     "cache/fence",
     "cache/touch",
+    "sentinel/topology",
 ];
 
 /// What pure code must not contain.

@@ -8,5 +8,5 @@ mod bounded;
 mod server;
 mod status;
 
-pub use server::{State, router, serve};
+pub use server::{State, router, serve, topology};
 pub use status::{Clients, Limits, Links, PinnedLinks, Ready, SharedLinks, Status, Upstream};

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::bounded::Bounded;
@@ -20,6 +20,7 @@ use super::status::{Ready, Status};
 use crate::config::Config;
 use crate::data_plane::{Handle, Report};
 use crate::metrics::{CONTENT_TYPE, Process, Recorder};
+use crate::sentinel::snapshot::Snapshot;
 
 /// How long the data thread may take to answer before we call it stuck: less than the usual time-out of a probe.
 const REPORT_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -45,6 +46,13 @@ pub struct State {
     data: Handle,
     metrics: Arc<Recorder>,
     started: Instant,
+    /// What the watcher of the topology knows.
+    topology: watch::Receiver<Snapshot>,
+}
+
+/// Makes both ends of what the watcher of the topology knows.
+pub fn topology() -> (watch::Sender<Snapshot>, watch::Receiver<Snapshot>) {
+    watch::channel(Snapshot::default())
 }
 
 impl State {
@@ -56,7 +64,15 @@ impl State {
             data,
             metrics,
             started,
+            topology: topology().1,
         }
+    }
+
+    /// Shows the topology too (mode sentinel).
+    #[must_use]
+    pub fn with_topology(mut self, topology: watch::Receiver<Snapshot>) -> Self {
+        self.topology = topology;
+        self
     }
 
     /// Asks the data thread, for a limited time.
@@ -173,6 +189,7 @@ async fn status(state: axum::extract::State<State>) -> Response {
         report.as_ref().map_err(|trouble| *trouble),
         Process::read(),
         state.started.elapsed().as_secs(),
+        state.topology.borrow().clone().aged(Instant::now()),
     );
     // Indented: people read it with curl.
     let mut body = serde_json::to_string_pretty(&status).expect("plain fields with text keys");

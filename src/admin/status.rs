@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::data_plane::Report;
 use crate::metrics::Process;
+use crate::sentinel::snapshot::Snapshot;
 
 /// The document at `/status`. Fields are added, never renamed: people script against it.
 #[derive(Debug, Serialize)]
@@ -43,9 +44,9 @@ pub struct Ready {
 /// The Redis side.
 #[derive(Debug, Serialize)]
 pub struct Upstream {
-    /// How the primary is found: `standalone`.
+    /// How the primary is found: `standalone` or `sentinel`.
     pub mode: &'static str,
-    /// The primary, as configured.
+    /// The primary; empty until the Sentinels have named one.
     pub address: String,
     /// Whether a checked link is up.
     pub ready: bool,
@@ -53,6 +54,10 @@ pub struct Upstream {
     pub trouble: String,
     /// The primary's version; empty until known.
     pub server_version: String,
+    /// Which primary the data thread follows, counted from 1; 0 until one was named, and in mode standalone.
+    pub generation: u64,
+    /// What Sentinels and nodes say; null in mode standalone.
+    pub topology: Option<Snapshot>,
 }
 
 /// The application's side.
@@ -130,15 +135,26 @@ impl Status {
         report: Result<&Report, &str>,
         process: Option<Process>,
         uptime_s: u64,
+        topology: Snapshot,
     ) -> Self {
         let state = Ready::judge(report);
         let report = report.ok();
+        let (mode, address, topology) = match &config.upstream.source {
+            Source::Standalone(address) => ("standalone", address.to_string(), None),
+            Source::Sentinel(_) => {
+                let primary = topology.primary.as_ref();
+                let address = primary.map_or_else(String::new, |primary| primary.address.clone());
+                ("sentinel", address, Some(topology))
+            }
+        };
         let upstream = Upstream {
-            mode: "standalone",
-            address: config.upstream.address.to_string(),
+            mode,
+            address,
             ready: report.is_some_and(|report| report.upstream_ready),
             trouble: report.map_or_else(String::new, |report| one_line(&report.upstream_trouble)),
             server_version: report.map_or_else(String::new, |report| report.server_version.clone()),
+            generation: report.map_or(0, |report| report.generation),
+            topology,
         };
         Self {
             version: env!("CARGO_PKG_VERSION"),

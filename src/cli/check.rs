@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use super::{ConfigFile, Failure};
 use crate::app::files;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, Credentials, LogFormat, Sentinels, Source};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -38,19 +38,14 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         places.join(" and ")
     )?;
     let upstream = &config.upstream;
-    let login = match (
-        &upstream.credentials.username,
-        &upstream.credentials.password,
-    ) {
-        (Some(user), Some(_)) => format!("as user {user:?} with a password"),
-        (None, Some(_)) => "with a password".into(),
-        (_, None) => "without a password".into(),
-    };
-    writeln!(
-        out,
-        "  pass their requests to the Redis at {}, {login}",
-        upstream.address
-    )?;
+    let login = login(&upstream.credentials);
+    match &upstream.source {
+        Source::Standalone(address) => writeln!(
+            out,
+            "  pass their requests to the Redis at {address}, {login}"
+        )?,
+        Source::Sentinel(sentinels) => describe_sentinels(sentinels, &login, out)?,
+    }
     writeln!(
         out,
         "  show metrics and status on http://{}/",
@@ -71,6 +66,33 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         out,
         "  need up to {} open files; {} are allowed here: {verdict}",
         files.needed, files.limit
+    )
+}
+
+fn login(credentials: &Credentials) -> String {
+    match (&credentials.username, &credentials.password) {
+        (Some(user), Some(_)) => format!("as user {user:?} with a password"),
+        (None, Some(_)) => "with a password".into(),
+        (_, None) => "without a password".into(),
+    }
+}
+
+fn describe_sentinels(sentinels: &Sentinels, data_login: &str, out: &mut String) -> fmt::Result {
+    let places: Vec<String> = sentinels
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    writeln!(
+        out,
+        "  ask the Sentinels at {}, {}, for the primary {:?}",
+        places.join(", "),
+        login(&sentinels.credentials),
+        sentinels.primary_name
+    )?;
+    writeln!(
+        out,
+        "  pass their requests to that primary, {data_login}, and follow it when it moves"
     )
 }
 
@@ -103,18 +125,8 @@ fn list(config: &Config, out: &mut String) -> fmt::Result {
     writeln!(out, "  clients_max: {}", listen.clients_max)?;
     writeln!(out, "  output_bytes_max: {}", listen.output_bytes_max)?;
     writeln!(out, "upstream:")?;
-    writeln!(out, "  mode: standalone")?;
-    writeln!(out, "  address: \"{}\"", upstream.address)?;
-    writeln!(
-        out,
-        "  username: {}",
-        quoted(upstream.credentials.username.as_ref())
-    )?;
-    writeln!(
-        out,
-        "  password: {}",
-        quoted(upstream.credentials.password.as_ref().map(|_| "<secret>"))
-    )?;
+    list_source(&upstream.source, out)?;
+    list_login("", &upstream.credentials, out)?;
     writeln!(out, "  pinned_max: {}", upstream.pinned_max)?;
     writeln!(out, "admin:")?;
     writeln!(out, "  listen: \"{}\"", admin.listen)?;
@@ -132,6 +144,35 @@ fn list(config: &Config, out: &mut String) -> fmt::Result {
     writeln!(out, "  level: \"{}\"", log.level.as_str())?;
     writeln!(out, "shutdown:")?;
     writeln!(out, "  grace_s: {}", shutdown_grace.as_secs())
+}
+
+/// Lists the mode and its keys; those of the other mode are not in force.
+fn list_source(source: &Source, out: &mut String) -> fmt::Result {
+    match source {
+        Source::Standalone(address) => {
+            writeln!(out, "  mode: standalone")?;
+            writeln!(out, "  address: \"{address}\"")
+        }
+        Source::Sentinel(sentinels) => {
+            writeln!(out, "  mode: sentinel")?;
+            writeln!(
+                out,
+                "  primary_name: {}",
+                quoted(Some(&sentinels.primary_name))
+            )?;
+            let places = sentinels.addresses.iter();
+            let places: Vec<String> = places.map(|one| format!("\"{one}\"")).collect();
+            writeln!(out, "  sentinels: [{}]", places.join(", "))?;
+            list_login("sentinel_", &sentinels.credentials, out)
+        }
+    }
+}
+
+fn list_login(prefix: &str, credentials: &Credentials, out: &mut String) -> fmt::Result {
+    let username = quoted(credentials.username.as_ref());
+    writeln!(out, "  {prefix}username: {username}")?;
+    let password = quoted(credentials.password.as_ref().map(|_| "<secret>"));
+    writeln!(out, "  {prefix}password: {password}")
 }
 
 fn quoted(value: Option<impl Display>) -> String {

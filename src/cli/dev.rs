@@ -1,13 +1,13 @@
-//! `gripfast dev`: a throw-away Redis and a sidecar in front of it, on loopback, to try things.
+//! `gripfast dev`: a throw-away primary with replicas and Sentinels, and a sidecar in front, on loopback, to try things.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::stack::Stack;
+use super::stack::{PRIMARY_NAME, Stack};
 use super::{Failure, stack};
 use crate::app::{self, BindError, Lost, Running, StartError};
-use crate::config::{Admin, Config, Listen, Upstream};
+use crate::config::{Admin, Config, Listen, Sentinels, Source, Upstream};
 use crate::seam::HostPort;
 
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,10 @@ async fn serve(running: Running, mut stack: Stack) -> Result<(), Failure> {
 
 fn config(options: &Options, stack: &Stack) -> Config {
     let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let redis = stack.address();
+    let addresses = stack.sentinels().into_iter().map(|sentinel| HostPort {
+        host: sentinel.ip().to_string(),
+        port: sentinel.port(),
+    });
     Config {
         listen: Listen {
             tcp: vec![loopback(options.port)],
@@ -65,10 +68,11 @@ fn config(options: &Options, stack: &Stack) -> Config {
             ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
-                host: redis.ip().to_string(),
-                port: redis.port(),
-            },
+            source: Source::Sentinel(Sentinels {
+                primary_name: PRIMARY_NAME.into(),
+                addresses: addresses.collect(),
+                ..Sentinels::default()
+            }),
             ..Upstream::default()
         },
         admin: Admin {
@@ -86,27 +90,50 @@ fn welcome(running: &Running, stack: &Stack) -> io::Result<()> {
         .and_then(|address| address.rsplit_once(':'))
         .map_or("6380", |(_, port)| port);
     let admin = running.admin_address();
-    let redis = stack.address();
+    let list = |addresses: Vec<SocketAddr>| {
+        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        texts.join(" and ")
+    };
+    let (primary, sentinels) = (stack.primary(), stack.sentinels());
     let mut out = io::stdout().lock();
     writeln!(out)?;
-    writeln!(out, "  sidecar  {}", listens_on.join(" and "))?;
+    writeln!(out, "  sidecar    {}", listens_on.join(" and "))?;
     writeln!(
         out,
-        "  redis    {redis}, throw-away, in {}",
+        "  primary    {primary}, throw-away, in {}",
         stack.directory().display()
     )?;
-    writeln!(out, "  admin    http://{admin}/")?;
+    writeln!(out, "  replicas   {}", list(stack.replicas()))?;
+    writeln!(out, "  sentinels  {}", list(sentinels.clone()))?;
+    writeln!(out, "  admin      http://{admin}/")?;
     writeln!(out)?;
     writeln!(out, "Try next, in another terminal:")?;
-    writeln!(out, "  redis-cli -p {port} set session:1 hello ex 60")?;
+    writeln!(out, "  redis-cli -p {port} set session:1 hello ex 600")?;
     writeln!(out, "  redis-cli -p {port} get session:1")?;
+    writeln!(out, "watch:")?;
     writeln!(
         out,
-        "  redis-cli -p {} get session:1       # the same, asked of Redis itself",
-        redis.port()
+        "  watch -n 0.2 'curl -s http://{admin}/status | head -40'   # the topology"
     )?;
-    writeln!(out, "  curl http://{admin}/status")?;
-    writeln!(out, "  curl http://{admin}/metrics")?;
+    writeln!(
+        out,
+        "  redis-cli -p {} psubscribe '*'   # what a Sentinel says",
+        sentinels[0].port()
+    )?;
+    writeln!(out, "ask the Sentinels for another primary:")?;
+    writeln!(
+        out,
+        "  redis-cli -p {} sentinel failover {PRIMARY_NAME}",
+        sentinels[0].port()
+    )?;
+    writeln!(
+        out,
+        "kill the primary, whichever it is (it comes back, as under a supervisor, after some seconds):"
+    )?;
+    writeln!(
+        out,
+        "  kill -9 $(redis-cli -p {port} info server | tr -d '\\r' | sed -n 's/^process_id://p')"
+    )?;
     writeln!(
         out,
         "or point the Redis client of your application at 127.0.0.1:{port}."

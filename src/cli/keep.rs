@@ -1,7 +1,7 @@
 //! `gripfast keep`: the process between [`super::stack`] and a throw-away server.
 //!
-//! It makes a directory, runs a command in it, and when its standard input ends it kills the command and removes the
-//! directory. The other end of that pipe is in the process that started it: however that one dies (SIGKILL included), the
+//! It makes a directory, runs a command in it, runs it again when it ends by itself (as the supervisor of a real server
+//! would), and when its standard input ends it kills the command and removes the directory. The other end of that pipe is in the process that started it: however that one dies (SIGKILL included), the
 //! kernel closes the pipe. This asks for no `unsafe` (a pre-exec hook would), and unlike a parent-death signal it also tidies up.
 
 use std::fs::{self, DirBuilder};
@@ -9,11 +9,14 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
 
 use super::Failure;
 use crate::app;
@@ -21,6 +24,10 @@ use crate::shutdown::Signals;
 
 /// Where the command's output goes, within the directory.
 pub(super) const OUTPUT: &str = "output.log";
+/// A command that ends sooner could not start; one that ends later was killed.
+const GOOD_AFTER: Duration = Duration::from_secs(2);
+/// Pause before a killed command is run again: longer than the Sentinels need to elect another primary.
+const RESTART_AFTER: Duration = Duration::from_secs(8);
 /// Lines of the output that are repeated when the command ends by itself.
 const LAST_LINES: usize = 10;
 
@@ -29,6 +36,12 @@ pub(super) struct Options {
     /// Directory to make, and to remove at the end; must not exist
     #[arg(long)]
     directory: PathBuf,
+    /// File to write there first
+    #[arg(long, requires = "text")]
+    file: Option<String>,
+    /// What goes into that file
+    #[arg(long)]
+    text: Option<String>,
     /// Command to run there
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -38,6 +51,8 @@ pub(super) struct Options {
 pub(super) enum Error {
     #[error("cannot make the directory {path:?}")]
     Directory { path: PathBuf, source: io::Error },
+    #[error("cannot write {path:?}")]
+    File { path: PathBuf, source: io::Error },
     #[error("cannot start {program:?}")]
     Spawn { program: String, source: io::Error },
     #[error("{program:?} has ended by itself, {status}")]
@@ -51,6 +66,10 @@ pub(super) enum Error {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     app::runtime()?.block_on(async {
         let directory = Directory::make(&options.directory)?;
+        if let (Some(file), Some(text)) = (&options.file, &options.text) {
+            let path = directory.0.join(file);
+            fs::write(&path, text).map_err(|source| Error::File { path, source })?;
+        }
         Ok(keep(&directory.0, &options.command).await?)
         // `directory` is removed here, and no destructor is skipped: the caller only returns an exit code.
     })
@@ -60,40 +79,47 @@ async fn keep(directory: &Path, command: &[String]) -> Result<(), Error> {
     let mut signals = Signals::catch().map_err(Error::Signals)?;
     let input = input().map_err(Error::Input)?;
     let (program, arguments) = command.split_first().expect("clap requires a command");
-    let spawn = || {
-        let output = fs::File::create(directory.join(OUTPUT))?;
-        Command::new(program)
-            .args(arguments)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()
-    };
-    let mut child = spawn().map_err(|source| Error::Spawn {
-        program: program.clone(),
-        source,
-    })?;
-    // Not biased: each ends it, and the child is killed in each case.
-    let ended = tokio::select! {
-        () = end_of(input) => None,
-        _ = signals.next() => None,
-        status = child.wait() => status.ok(),
-    };
-    match ended {
-        Some(status) => {
-            repeat_output(directory);
-            Err(Error::Ended {
-                program: program.clone(),
-                status,
-            })
-        }
-        None => {
+    let mut end = pin!(end_of(input));
+    loop {
+        let began = Instant::now();
+        let mut child = spawn(directory, program, arguments).map_err(|source| Error::Spawn {
+            program: program.clone(),
+            source,
+        })?;
+        // Not biased: each ends it, and the child is killed in each case.
+        let ended = tokio::select! {
+            () = &mut end => None,
+            _ = signals.next() => None,
+            status = child.wait() => status.ok(),
+        };
+        let Some(status) = ended else {
             let _ = child.kill().await;
-            Ok(())
+            return Ok(());
+        };
+        if began.elapsed() < GOOD_AFTER {
+            repeat_output(directory);
+            let program = program.clone();
+            return Err(Error::Ended { program, status });
+        }
+        // Not biased: whichever comes first.
+        tokio::select! {
+            () = &mut end => return Ok(()),
+            _ = signals.next() => return Ok(()),
+            () = sleep(RESTART_AFTER) => {}
         }
     }
+}
+
+fn spawn(directory: &Path, program: &str, arguments: &[String]) -> io::Result<Child> {
+    let output = fs::File::create(directory.join(OUTPUT))?;
+    Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .kill_on_drop(true)
+        .spawn()
 }
 
 /// Standard input as a pipe that can be waited for: a blocking read would hold up our own end.

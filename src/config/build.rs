@@ -14,7 +14,9 @@ use serde_yaml::Value;
 use super::error::{Problem, Warning};
 use super::parse::{self, LogFilter};
 use super::section::{Section, Shown};
-use super::{Admin, Config, Credentials, Listen, Log, LogFormat, Secret, Upstream};
+use super::{
+    Admin, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Source, Upstream,
+};
 use crate::seam::HostPort;
 
 /// Largest password file, in bytes: a mistaken path should not fill the memory.
@@ -64,10 +66,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
             "must not be an address of listen.tcp",
         );
     }
-    if listen.tcp.iter().any(|own| is_at(&upstream.address, own)) {
-        let rule = "must not be an address of listen.tcp: the sidecar would talk to itself";
-        findings.problem("upstream.address", &upstream.address, rule);
-    }
+    refuse_ourselves(&listen, &upstream.source, &mut findings);
     if !findings.problems.is_empty() {
         return Err(findings.problems);
     }
@@ -132,65 +131,139 @@ fn upstream(root: &mut Section, config: &Path, findings: &mut Findings) -> Upstr
         ("sentinel", Mode::Sentinel),
         ("standalone", Mode::Standalone),
     ];
-    let mode = |value: &Value| match parse::choice(modes)(value)? {
-        Mode::Sentinel => Err("comes with the next version; use standalone".into()),
-        Mode::Standalone => Ok(()),
-    };
-    section.take("mode", Shown::Plain, problems, mode);
+    let mode = section.take("mode", Shown::Plain, problems, parse::choice(modes));
+    let name = section.take("primary_name", Shown::Plain, problems, parse::text);
+    let sentinels = section.take("sentinels", Shown::Plain, problems, parse::host_ports);
     let address = section.take("address", Shown::Plain, problems, parse::host_port);
-    let username = section.take("username", Shown::Plain, problems, parse::text);
-    let inline = section.take("password", Shown::Hidden, problems, parse::text);
-    let file = section.take("password_file", Shown::Plain, problems, parse::path);
+    let login = Login::take(&mut section, &LOGIN, problems);
+    let sentinel_login = Login::take(&mut section, &SENTINEL_LOGIN, problems);
     let pinned = parse::number(1..=60_000, "links");
     let pinned_max = section.take("pinned_max", Shown::Plain, problems, pinned);
     section.finish(problems);
 
+    let credentials = login.check(config, findings);
+    let sentinel_credentials = sentinel_login.check(config, findings);
+    let standard = Sentinels::default();
+    let source = match (mode.unwrap_or(Mode::Sentinel), address) {
+        (Mode::Standalone, address) => Source::Standalone(address.unwrap_or_else(standalone)),
+        (Mode::Sentinel, address) => {
+            if let Some(address) = address {
+                let rule = "is for mode standalone: say so in upstream.mode, or leave it out and name the Sentinels in upstream.sentinels";
+                findings.problem("upstream.address", address, rule);
+            }
+            Source::Sentinel(Sentinels {
+                primary_name: name.unwrap_or(standard.primary_name),
+                addresses: sentinels.unwrap_or(standard.addresses),
+                credentials: sentinel_credentials,
+            })
+        }
+    };
     Upstream {
-        address: address.unwrap_or(default.address),
-        credentials: credentials(username, inline, file, config, findings),
+        source,
+        credentials,
         pinned_max: pinned_max.map_or(default.pinned_max, size),
     }
 }
 
-fn credentials(
+/// Redis's own port on this machine.
+fn standalone() -> HostPort {
+    HostPort {
+        host: "127.0.0.1".into(),
+        port: 6379,
+    }
+}
+
+/// The keys of one user and password.
+struct LoginKeys {
+    username: &'static str,
+    password: &'static str,
+    file: &'static str,
+    /// The key path of `username` and so on, for problems.
+    username_path: &'static str,
+    password_path: &'static str,
+    file_path: &'static str,
+}
+
+/// For the primary and its replicas.
+static LOGIN: LoginKeys = LoginKeys {
+    username: "username",
+    password: "password",
+    file: "password_file",
+    username_path: "upstream.username",
+    password_path: "upstream.password",
+    file_path: "upstream.password_file",
+};
+
+/// For the Sentinels, which have users of their own.
+static SENTINEL_LOGIN: LoginKeys = LoginKeys {
+    username: "sentinel_username",
+    password: "sentinel_password",
+    file: "sentinel_password_file",
+    username_path: "upstream.sentinel_username",
+    password_path: "upstream.sentinel_password",
+    file_path: "upstream.sentinel_password_file",
+};
+
+/// A user and a password as they stand in the file.
+struct Login {
+    keys: &'static LoginKeys,
     username: Option<String>,
     inline: Option<String>,
     file: Option<PathBuf>,
-    config: &Path,
-    findings: &mut Findings,
-) -> Credentials {
-    let given = inline.is_some() || file.is_some();
-    let password = match (inline, file) {
-        (Some(_), Some(_)) => {
-            let rule = "must not be given together with upstream.password_file: keep one";
-            findings.problem("upstream.password", "<hidden>", rule);
-            None
+}
+
+impl Login {
+    fn take(section: &mut Section, keys: &'static LoginKeys, problems: &mut Vec<Problem>) -> Self {
+        Self {
+            keys,
+            username: section.take(keys.username, Shown::Plain, problems, parse::text),
+            inline: section.take(keys.password, Shown::Hidden, problems, parse::text),
+            file: section.take(keys.file, Shown::Plain, problems, parse::path),
         }
-        (Some(password), None) => {
-            if is_world_readable(config) {
-                findings.warnings.push(Warning {
-                    key: "upstream.password",
-                    text: format!("anyone on this machine can read it in {config:?}: chmod o-r, or use password_file"),
-                });
-            }
-            Some(password)
-        }
-        (None, Some(file)) => password_file(&file, config, findings),
-        (None, None) => None,
-    };
-    if let (Some(username), false) = (&username, given) {
-        let rule = "needs upstream.password or upstream.password_file";
-        findings.problem("upstream.username", format_args!("{username:?}"), rule);
     }
-    Credentials {
-        username,
-        password: password.map(Secret::new),
+
+    fn check(self, config: &Path, findings: &mut Findings) -> Credentials {
+        let keys = self.keys;
+        let given = self.inline.is_some() || self.file.is_some();
+        let password = match (self.inline, self.file) {
+            (Some(_), Some(_)) => {
+                let rule = format!(
+                    "must not be given together with {}: keep one",
+                    keys.file_path
+                );
+                findings.problem(keys.password_path, "<hidden>", rule);
+                None
+            }
+            (Some(password), None) => {
+                if is_world_readable(config) {
+                    findings.warnings.push(Warning {
+                        key: keys.password_path,
+                        text: format!("anyone on this machine can read it in {config:?}: chmod o-r, or use {}", keys.file),
+                    });
+                }
+                Some(password)
+            }
+            (None, Some(file)) => password_file(keys.file_path, &file, config, findings),
+            (None, None) => None,
+        };
+        if let (Some(username), false) = (&self.username, given) {
+            let rule = format!("needs {} or {}", keys.password_path, keys.file_path);
+            findings.problem(keys.username_path, format_args!("{username:?}"), rule);
+        }
+        Credentials {
+            username: self.username,
+            password: password.map(Secret::new),
+        }
     }
 }
 
 /// Reads the password file; a path that is not absolute starts where the configuration file lies.
-fn password_file(file: &Path, config: &Path, findings: &mut Findings) -> Option<String> {
-    let key = "upstream.password_file";
+fn password_file(
+    key: &'static str,
+    file: &Path,
+    config: &Path,
+    findings: &mut Findings,
+) -> Option<String> {
     let path = config.parent().unwrap_or(Path::new("")).join(file);
     match read_password(&path) {
         Ok(password) if password.is_empty() => {
@@ -287,6 +360,20 @@ fn refuse_open(
             "must be a loopback address, as there is no password here; if others may connect, set {switch}: true"
         );
         findings.problem(key, address, rule);
+    }
+}
+
+/// Refuses servers that are listeners of our own: the sidecar would talk to itself.
+fn refuse_ourselves(listen: &Listen, source: &Source, findings: &mut Findings) {
+    let (key, targets) = match source {
+        Source::Standalone(address) => ("upstream.address", std::slice::from_ref(address)),
+        Source::Sentinel(sentinels) => ("upstream.sentinels", sentinels.addresses.as_slice()),
+    };
+    for target in targets {
+        if listen.tcp.iter().any(|own| is_at(target, own)) {
+            let rule = "must not be an address of listen.tcp: the sidecar would talk to itself";
+            findings.problem(key, target, rule);
+        }
     }
 }
 

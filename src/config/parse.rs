@@ -10,6 +10,8 @@ use crate::seam::HostPort;
 
 /// Longest path of a Unix socket in bytes (`sun_path` without its closing NUL).
 const UNIX_PATH_MAX: usize = 107;
+/// Most Sentinels that can be configured: people run 3 or 5.
+const SENTINELS_MAX: usize = 16;
 /// Longest host name in bytes (RFC 1035).
 const HOST_MAX: usize = 253;
 
@@ -172,6 +174,27 @@ pub(super) fn host_port(value: &Value) -> Result<HostPort, String> {
         host: host.to_owned(),
         port,
     })
+}
+
+/// Reads a list of places to connect to, one at least and none twice; one alone needs no list.
+pub(super) fn host_ports(value: &Value) -> Result<Vec<HostPort>, String> {
+    let Value::Sequence(items) = value else {
+        return host_port(value).map(|one| vec![one]);
+    };
+    let mut places = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let nth = format!("entry {} of the list", index + 1);
+        let place = host_port(item).map_err(|rule| format!("{nth} {rule}"))?;
+        if places.contains(&place) {
+            return Err(format!("{nth} is there twice"));
+        }
+        places.push(place);
+    }
+    match places.len() {
+        0 => Err("must name one Sentinel at least".into()),
+        1..=SENTINELS_MAX => Ok(places),
+        _ => Err(format!("must name at most {SENTINELS_MAX} Sentinels")),
+    }
 }
 
 /// Reads one word of a fixed set.

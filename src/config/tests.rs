@@ -47,10 +47,10 @@ shutdown: {grace_s: 3}
             require_auth: true,
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.internal".into(),
                 port: 7001,
-            },
+            }),
             credentials: Credentials {
                 username: Some("web".into()),
                 password: Some(Secret::new("hunter2".into())),
@@ -72,13 +72,13 @@ shutdown: {grace_s: 3}
 #[test]
 fn all_problems_are_reported_at_once_with_key_value_and_rule() {
     let problems = bad(
-        "listen: {tcp: '10.0.0.1:6380', clients_max: 0, prot: 5}\nupstream: {mode: sentinel, address: redis}\nshutdown: {grace_s: -1}\nextra: [1]\n",
+        "listen: {tcp: '10.0.0.1:6380', clients_max: 0, prot: 5}\nupstream: {mode: cluster, address: redis}\nshutdown: {grace_s: -1}\nextra: [1]\n",
     );
     let expected = [
         "listen.clients_max: 0: must be a whole number of connections from 1 to 1000000",
         "listen.prot: 5: unknown key; known here: allow_open, clients_max, output_bytes_max, require_auth, tcp, unix, unix_mode",
         "listen.tcp: 10.0.0.1:6380: must be a loopback address, as there is no password here; if others may connect, set listen.allow_open: true",
-        "upstream.mode: \"sentinel\": comes with the next version; use standalone",
+        "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",
         "shutdown.grace_s: -1: must be a whole number of seconds from 0 to 3600",
         "extra: [1]: unknown key; known here: admin, listen, log, shutdown, upstream",
@@ -124,9 +124,12 @@ fn host_and_port_are_read_in_all_their_forms() {
             65535,
         ),
     ] {
-        let address = good(&format!("upstream: {{address: '{text}'}}"))
-            .upstream
-            .address;
+        let config = good(&format!(
+            "upstream: {{mode: standalone, address: '{text}'}}"
+        ));
+        let Source::Standalone(address) = config.upstream.source else {
+            panic!("asked for standalone");
+        };
         assert_eq!((address.host.as_str(), address.port), (host, port));
     }
     for text in [
@@ -146,7 +149,10 @@ fn host_and_port_are_read_in_all_their_forms() {
         "::1]:6379",
     ] {
         assert_eq!(
-            bad(&format!("upstream: {{address: '{text}'}}")).len(),
+            bad(&format!(
+                "upstream: {{mode: standalone, address: '{text}'}}"
+            ))
+            .len(),
             1,
             "{text}"
         );
@@ -211,9 +217,9 @@ fn what_others_can_reach_must_be_allowed() {
 fn addresses_of_our_own_do_not_collide() {
     for yaml in [
         "admin: {listen: '127.0.0.1:6380'}",
-        "upstream: {address: '127.0.0.1:6380'}",
-        "upstream: {address: 'localhost:6380'}",
-        "listen: {tcp: '0.0.0.0:7', allow_open: true}\nupstream: {address: '127.0.0.1:7'}",
+        "upstream: {mode: standalone, address: '127.0.0.1:6380'}",
+        "upstream: {mode: standalone, address: 'localhost:6380'}",
+        "listen: {tcp: '0.0.0.0:7', allow_open: true}\nupstream: {mode: standalone, address: '127.0.0.1:7'}",
     ] {
         assert_eq!(bad(yaml).len(), 1, "{yaml}");
     }
@@ -281,4 +287,50 @@ fn what_is_no_section_is_refused() {
     assert_eq!(bad("listen: 6380").len(), 1);
     assert_eq!(bad("listen: !tag {tcp: []}").len(), 1);
     assert_eq!(bad("1: 2")[0].split(": ").next(), Some("1"));
+}
+
+fn sentinels(yaml: &str) -> Sentinels {
+    match good(yaml).upstream.source {
+        Source::Sentinel(sentinels) => sentinels,
+        Source::Standalone(address) => panic!("standalone at {address}"),
+    }
+}
+
+#[test]
+fn sentinel_keys_are_read() {
+    let read = sentinels(
+        "upstream: {mode: sentinel, primary_name: sessions, sentinels: ['s1.internal:26379', '[::1]:7'], sentinel_username: watch, sentinel_password: hunter2, password: other}",
+    );
+    assert_eq!(read.primary_name, "sessions");
+    let places: Vec<String> = read.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(places, ["s1.internal:26379", "[::1]:7"]);
+    assert_eq!(read.credentials.username.as_deref(), Some("watch"));
+    assert_eq!(read.credentials.password.unwrap().reveal(), "hunter2");
+    // One alone needs no list, and the mode is the default.
+    assert_eq!(
+        sentinels("upstream: {sentinels: 's1:1'}").addresses.len(),
+        1
+    );
+    for yaml in [
+        "upstream: {sentinels: []}",
+        "upstream: {sentinels: ['a:1', 'a:1']}",
+        "upstream: {sentinels: ['a:1', 'b']}",
+        "upstream: {sentinels: ['127.0.0.1:6380']}",
+        "upstream: {sentinel_username: web}",
+        "upstream: {sentinel_password: a, sentinel_password_file: /x}",
+        "upstream: {sentinel_password_file: /nowhere/at/all}",
+        "upstream: {primary_name: ''}",
+    ] {
+        assert_eq!(bad(yaml).len(), 1, "{yaml}");
+    }
+}
+
+/// A file of the first version, which knew no other mode, must not silently look for Sentinels.
+#[test]
+fn address_without_its_mode_is_refused() {
+    let problems = bad("upstream: {address: 'redis:6379'}");
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("mode standalone"), "{problems:?}");
+    // The other way round the keys wait for the other mode: one word switches.
+    assert!(built("upstream: {mode: standalone, sentinels: 'a:1', primary_name: x}").is_ok());
 }

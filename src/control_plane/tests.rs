@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::command::table::ServerCommands;
-use crate::config::{Admin, Credentials, Listen, Secret, Upstream};
+use crate::config::{Admin, Credentials, Listen, Secret, Source, Upstream};
 use crate::data_plane::Message;
 use crate::seam::{BoxStream, Dialing, HostPort};
 
@@ -110,6 +110,7 @@ fn start(scripts: Vec<Script>, password: Option<&str>) -> Running {
         dial,
         Arc::clone(&metrics),
         Entropy::from_seed(7),
+        watch::channel(Snapshot::default()).0,
     );
     let task = tokio::spawn(running);
     Running {
@@ -130,10 +131,10 @@ fn config(password: Option<&str>) -> Config {
             ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.example".into(),
                 port: 6379,
-            },
+            }),
             credentials: Credentials {
                 username: None,
                 password: password.map(|password| Secret::new(password.into())),

@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::sockets::READ_BYTES;
-use super::{Message, Report};
+use super::{Message, Primary, Report};
 use crate::config::Config;
 use crate::metrics::DataMetrics;
 use crate::proxy::Proxy;
 use crate::reactor::{Bell, Ready, Token};
 use crate::seam::{Accept, Dial, Entropy};
+use crate::sentinel::topology::SwitchReason;
 use crate::upstream::link::Lane;
 use crate::upstream::registry::Health;
 
@@ -68,6 +69,8 @@ pub(super) struct DataPlane {
     pub(super) output_bytes_max: usize,
     metrics: DataMetrics,
     published_at: Instant,
+    /// Of the newest primary that was named; 0 before the first.
+    generation: u64,
 }
 
 impl DataPlane {
@@ -100,6 +103,7 @@ impl DataPlane {
             output_bytes_max,
             metrics: parts.metrics,
             published_at: Instant::now(),
+            generation: 0,
         }
     }
 
@@ -110,11 +114,34 @@ impl DataPlane {
                     let _ = answer.send(self.report());
                 }
                 Message::ServerCommands(commands) => self.proxy.learn_commands(commands),
+                Message::Primary(primary) => self.follow(primary),
+                Message::Doubt(true) => self.proxy.doubt_primary(),
+                Message::Doubt(false) => self.proxy.confirm_primary(),
                 Message::Drain => {
                     self.doors.clear();
                     self.proxy.drain();
                 }
             }
+        }
+    }
+
+    /// Follows the primary, unless a newer one was named already.
+    fn follow(&mut self, primary: Primary) {
+        let Primary {
+            address,
+            generation,
+            reason,
+        } = primary;
+        if generation <= self.generation {
+            return;
+        }
+        self.generation = generation;
+        match reason {
+            SwitchReason::Renamed => self.proxy.rename_primary(address),
+            SwitchReason::Start
+            | SwitchReason::Failover
+            | SwitchReason::Switchover
+            | SwitchReason::LineageBreak => self.proxy.switch_primary(address),
         }
     }
 
@@ -136,6 +163,7 @@ impl DataPlane {
                 Health::Down { reason, .. } => reason.clone(),
             },
             server_version: facts.map(|facts| facts.version.clone()).unwrap_or_default(),
+            generation: self.generation,
             clients: self.proxy.clients.len(),
             links_tracked: lane(Lane::Tracked),
             links_general: lane(Lane::General),

@@ -2,7 +2,10 @@
 
 use metrics::Unit;
 
-use super::labels::{CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, Side};
+use super::labels::{
+    CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, RejectedPrimary, ReplicaState,
+    SentinelState, Side, SwitchReason,
+};
 
 /// What kind of metric it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,19 @@ definitions! {
     CONTROL_LINK_UP = gauge("gripfast_control_link_up", Unit::Count, "1 while the control thread's connection to the primary is up, else 0");
     CONTROL_DIALS = counter("gripfast_control_dials_total", Unit::Count, "Attempts to open the control thread's connection, by outcome").by("outcome", DialOutcome::NAMES);
     SERVER_COMMANDS = gauge("gripfast_server_commands", Unit::Count, "Commands learned from the server's COMMAND table; 0 until learned");
+    SENTINELS = gauge("gripfast_sentinels", Unit::Count, "Sentinels known, by how they stand").by("state", SentinelState::NAMES);
+    SENTINELS_LISTENING = gauge("gripfast_sentinel_subscriptions", Unit::Count, "Sentinels whose events reach us");
+    SENTINELS_IN_TILT = gauge("gripfast_sentinels_in_tilt", Unit::Count, "Sentinels that distrust their clock at the moment");
+    SENTINEL_EVENTS = counter("gripfast_sentinel_events_total", Unit::Count, "Events about the primary that Sentinels published");
+    SENTINEL_EVENTS_DROPPED = counter("gripfast_sentinel_events_dropped_total", Unit::Count, "Such events that could not be passed on in time");
+    TOPOLOGY_EPOCH = gauge("gripfast_topology_epoch", Unit::Count, "Sentinel's epoch of the primary; 0 until one is found");
+    TOPOLOGY_GENERATION = gauge("gripfast_topology_generation", Unit::Count, "Primaries so far; 0 until one is found");
+    TOPOLOGY_SETTLED = gauge("gripfast_topology_settled", Unit::Count, "1 while Sentinels and nodes agree with what we hold for the primary, else 0");
+    PRIMARY_SWITCHES = counter("gripfast_primary_switches_total", Unit::Count, "Changes of the primary, by reason").by("reason", SwitchReason::NAMES);
+    LINEAGE_BREAKS = counter("gripfast_lineage_breaks_total", Unit::Count, "Changes to a primary whose data do not continue those before, restarts included");
+    PRIMARIES_REJECTED = counter("gripfast_primaries_rejected_total", Unit::Count, "Primaries that Sentinels named and that were not accepted, by reason").by("reason", RejectedPrimary::NAMES);
+    REPLICAS = gauge("gripfast_replicas", Unit::Count, "Replicas known, by how they stand").by("state", ReplicaState::NAMES);
+    REPLICA_LAG = gauge("gripfast_replica_lag_max_bytes", Unit::Bytes, "How far the slowest replica is behind the primary");
     BUILD_INFO = gauge("gripfast_build_info", Unit::Count, "Always 1; the label says which version runs").by("version", &[env!("CARGO_PKG_VERSION")]);
     PROCESS_CPU = counter("process_cpu_seconds_total", Unit::Seconds, "CPU time used, user and system");
     PROCESS_RESIDENT = gauge("process_resident_memory_bytes", Unit::Bytes, "Memory in RAM");

@@ -115,3 +115,53 @@ label! {
         Upstream = "upstream",
     }
 }
+
+label! {
+    /// Why there is another primary.
+    SwitchReason {
+        /// The first one.
+        Start = "start",
+        /// The old one did not answer.
+        Failover = "failover",
+        /// The old one still answered.
+        Switchover = "switchover",
+        /// The same address, another history.
+        LineageBreak = "lineage_break",
+        /// The same process under another address.
+        Renamed = "renamed",
+    }
+}
+
+label! {
+    /// How a Sentinel stands.
+    SentinelState {
+        /// It names a primary.
+        Named = "named",
+        /// It does not know the name.
+        Unknown = "unknown",
+        /// It cannot be asked.
+        Unreachable = "unreachable",
+        /// It was not asked yet.
+        Pending = "pending",
+    }
+}
+
+label! {
+    /// How a replica stands.
+    ReplicaState {
+        /// It gets the stream.
+        Online = "online",
+        /// It does not, or does not answer.
+        Offline = "offline",
+    }
+}
+
+label! {
+    /// Why a primary that Sentinels name is not accepted.
+    RejectedPrimary {
+        /// A newer epoch is known.
+        LowerEpoch = "lower_epoch",
+        /// Another primary of the same epoch is known.
+        SameEpoch = "same_epoch",
+    }
+}

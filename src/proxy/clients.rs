@@ -73,7 +73,7 @@ impl Proxy {
 
     /// Finds the words for an error of ours: what happened, whether the command ran, what to do.
     pub(super) fn error_text(&self, kind: ErrorKind) -> String {
-        let address = &self.config.upstream.address;
+        let address = self.primary.as_ref();
         match kind {
             ErrorKind::Masterdown => error::masterdown(
                 address,

@@ -16,11 +16,11 @@ impl Proxy {
     pub(super) fn open(&mut self, lane: Lane, profile: Profile) -> LinkId {
         self.serial = self.serial.wrapping_add(1);
         let (protocol, database) = (profile.protocol, profile.database);
-        let upstream = &self.config.upstream;
+        let primary = self.primary.as_ref();
         let establishing = Box::pin(connect::start(
             &*self.dial,
-            &upstream.address,
-            &upstream.credentials,
+            primary.expect("nothing is dialled while health says that the primary is awaited"),
+            &self.config.upstream.credentials,
             profile,
         ));
         let entry = self.links.vacant_entry();
@@ -63,10 +63,7 @@ impl Proxy {
         database: u32,
     ) -> Option<LinkId> {
         use crate::resp::Protocol;
-        if let Health::Down {
-            retry_at: Some(_), ..
-        } = self.registry.health
-        {
+        if self.must_wait() {
             return None;
         }
         let (protocol, name) = match lane {

@@ -14,7 +14,7 @@ impl Proxy {
     /// The primary answers.
     pub(super) fn became_reachable(&mut self) {
         if self.registry.health != Health::Up {
-            tracing::info!(address = %self.config.upstream.address, "primary reached");
+            tracing::info!(address = %self.address(), "primary reached");
             self.registry.health = Health::Up;
         }
         self.server_lives();
@@ -35,7 +35,7 @@ impl Proxy {
             let news = !matches!(&self.registry.health, Health::Down { reason: old, .. } if *old == reason);
             self.registry.note_failure(reason, self.now);
             if news && let Health::Down { reason, .. } = &self.registry.health {
-                let address = &self.config.upstream.address;
+                let address = self.address();
                 tracing::warn!(%address, %reason, "waiting for the primary");
             }
         }
@@ -64,7 +64,7 @@ impl Proxy {
     }
 
     /// Removes a link and answers, in order, what is awaited of it.
-    fn fail_link(&mut self, index: u32) {
+    pub(super) fn fail_link(&mut self, index: u32) {
         let serial = self.links[index as usize].serial;
         let id = LinkId { index, serial };
         self.registry.forget(id);
@@ -151,6 +151,7 @@ impl Proxy {
         awaited: Vec<Awaited>,
         half_sent: bool,
     ) {
+        let in_doubt = self.in_doubt;
         let Some(client) = self.client(owner) else {
             return;
         };
@@ -165,7 +166,7 @@ impl Proxy {
             answered: link.answered,
             sent: link.written,
         };
-        if !link.is_up() {
+        if !link.is_up() || in_doubt {
             self.tell_loss(verdict);
             return;
         }
@@ -193,7 +194,7 @@ impl Proxy {
     }
 
     /// The server does not answer: whoever lost a link is told so.
-    fn server_is_gone(&mut self) {
+    pub(super) fn server_is_gone(&mut self) {
         for verdict in std::mem::take(&mut self.verdicts) {
             self.tell_loss(verdict);
         }

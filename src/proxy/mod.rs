@@ -9,6 +9,7 @@
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
 //!  lost link ───► loss.rs ───── every awaited reply gets a clear error
+//!  other primary ► switch.rs ── all links are lost, new ones dialled
 //! ```
 //!
 //! [`Proxy`] owns all of it and is driven by [`crate::data_plane`], which knows the sockets' readiness. Nothing here
@@ -33,6 +34,7 @@ mod replies;
 mod requests;
 mod state;
 mod streams;
+mod switch;
 mod transactions;
 
 pub use replies::ReplyError;

@@ -215,10 +215,7 @@ impl Proxy {
     }
 
     fn acquire(&mut self, index: u32, database: u32) -> Result<Option<LinkId>, ErrorKind> {
-        if let Health::Down {
-            retry_at: Some(_), ..
-        } = self.registry.health
-        {
+        if self.must_wait() {
             return Err(ErrorKind::Masterdown);
         }
         let client = &mut self.clients[index as usize];

@@ -14,16 +14,21 @@ use crate::metrics::Counters;
 use crate::outbox::Pool;
 use crate::reactor::Ready;
 use crate::resp::Words;
-use crate::seam::{Dial, Entropy};
+use crate::seam::{Dial, Entropy, HostPort};
 use crate::upstream::link::Link;
 use crate::upstream::registry::Registry;
 
 use super::loss::Verdict;
+use super::switch;
 
 /// All state of the data path.
 pub struct Proxy {
     pub(super) config: Arc<Config>,
     pub(super) dial: Box<dyn Dial>,
+    /// Where links are dialled to; `None` until the Sentinels have named it.
+    pub(super) primary: Option<HostPort>,
+    /// Who answers at that address may be another process, maybe empty: nothing is dialled until it is confirmed.
+    pub(super) in_doubt: bool,
     pub(super) ready: Arc<Ready>,
     pub(super) table: Table,
     /// Client connections.
@@ -89,14 +94,21 @@ impl Proxy {
         entropy: Entropy,
         ready: Arc<Ready>,
     ) -> Self {
+        let primary = switch::configured(&config);
+        let mut registry = Registry::new(entropy);
+        if primary.is_none() {
+            registry.health = switch::waiting_for_sentinels();
+        }
         Self {
             config,
             dial,
+            primary,
+            in_doubt: false,
             ready,
             table: Table::default(),
             clients: Slab::new(),
             links: Slab::new(),
-            registry: Registry::new(entropy),
+            registry,
             facts: None,
             known_databases: vec![true],
             pool: Pool::default(),

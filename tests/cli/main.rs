@@ -3,7 +3,7 @@
 mod process;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -15,8 +15,7 @@ use rustix::process::Signal;
 use process::{Directory, Process, gripfast, ran, until};
 
 /// Ports that the kernel chooses, and a Redis that is not there.
-const BASE: &str =
-    "admin: {listen: '127.0.0.1:0'}\nupstream: {address: '127.0.0.1:1', pinned_max: 1}\n";
+const BASE: &str = "admin: {listen: '127.0.0.1:0'}\nupstream: {mode: standalone, address: '127.0.0.1:1', pinned_max: 1}\n";
 
 fn run(config: &Path) -> Process {
     Process::start(gripfast().arg("run").arg("-c").arg(config))
@@ -100,7 +99,7 @@ fn check_says_what_it_would_do_and_hides_secrets() {
         assert_eq!(done.code, Some(0), "{}", done.stderr);
         for text in [
             "127.0.0.1:6380",
-            "127.0.0.1:6379",
+            "127.0.0.1:26379",
             "as user \"web\"",
             "<secret>",
             "clients_max: 10000",
@@ -334,7 +333,7 @@ impl Dev {
         let line = process.line_with("throw-away, in ");
         let (_, directory) = line.split_once("throw-away, in ").expect("a directory");
         let dev = Self {
-            redis: address_after(&line, "redis    "),
+            redis: address_after(&line, "primary    "),
             directory: directory.into(),
             process,
         };
@@ -367,11 +366,26 @@ fn dev_stack_is_gone_after_its_parent_was_killed() {
 }
 
 #[test]
-fn dev_ends_with_1_when_its_redis_ends() {
+fn dev_goes_on_when_its_primary_is_killed() {
     let mut dev = Dev::start();
+    dev.process.line_with("primary reached");
+    // A server that ends at once could not start; after two seconds it was killed.
+    until("the primary is two seconds old", || {
+        let mut redis = TcpStream::connect(dev.redis).unwrap();
+        redis.write_all(b"INFO server\r\n").unwrap();
+        let mut info = [0; 8192];
+        let length = redis.read(&mut info).unwrap();
+        let info = String::from_utf8_lossy(&info[..length]).into_owned();
+        let uptime = info
+            .lines()
+            .find_map(|line| line.strip_prefix("uptime_in_seconds:"));
+        uptime.is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|seconds| seconds >= 3))
+    });
     let mut redis = TcpStream::connect(dev.redis).unwrap();
     redis.write_all(b"SHUTDOWN NOSAVE\r\n").unwrap();
-    assert_eq!(dev.process.wait(), Some(1));
+    dev.process.line_with("reason=\"failover\"");
+    dev.process.signal(Signal::INT);
+    assert_eq!(dev.process.wait(), Some(0));
     dev.until_gone();
 }
 

@@ -44,6 +44,7 @@ pub struct Wishes {
     listen_host: Option<String>,
     listen: String,
     upstream: String,
+    sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
 }
@@ -59,6 +60,19 @@ impl Sidecar {
         Wishes {
             upstream_port: server.port,
             upstream_unix: server.unix(),
+            wait: true,
+            ..Wishes::default()
+        }
+    }
+
+    /// Describes one that finds its primary through the Sentinels at these ports; the defaults but for them.
+    pub fn before_sentinels(ports: &[u16]) -> Wishes {
+        let addresses: Vec<String> = ports
+            .iter()
+            .map(|port| format!("\"127.0.0.1:{port}\""))
+            .collect();
+        Wishes {
+            sentinels: Some(addresses.join(", ")),
             wait: true,
             ..Wishes::default()
         }
@@ -267,13 +281,19 @@ impl Wishes {
         let host = self.listen_host.as_deref().unwrap_or("127.0.0.1");
         let unix = scratch.path().join("gripfast.sock");
         let config = scratch.path().join("config.yaml");
+        let source = match &self.sentinels {
+            Some(addresses) => format!("sentinels: [{addresses}]"),
+            None => format!(
+                "mode: standalone, address: \"127.0.0.1:{}\"",
+                self.upstream_port
+            ),
+        };
         let yaml = format!(
             "listen: {{tcp: \"{host}:{port}\", unix: \"{}\"{}}}\n\
-             upstream: {{mode: standalone, address: \"127.0.0.1:{}\"{}}}\n\
+             upstream: {{{source}{}}}\n\
              admin: {{listen: \"127.0.0.1:{admin_port}\"}}\n",
             unix.display(),
             self.listen,
-            self.upstream_port,
             self.upstream
         );
         write_private(&config, &yaml);

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{Admin, Credentials, Listen, Secret, Upstream};
+use crate::config::{Admin, Credentials, Listen, Secret, Source, Upstream};
 use crate::data_plane::Message;
 use crate::seam::HostPort;
 
@@ -22,10 +22,10 @@ fn config() -> Arc<Config> {
             ..Listen::default()
         },
         upstream: Upstream {
-            address: HostPort {
+            source: Source::Standalone(HostPort {
                 host: "redis.example".into(),
                 port: 6379,
-            },
+            }),
             credentials: Credentials {
                 username: Some("svc-user".into()),
                 password: Some(Secret::new(PASSWORD.into())),

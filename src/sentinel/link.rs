@@ -9,15 +9,17 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value, cmd};
 use tokio::time::timeout;
 
-use super::commands::{Learned, parse};
-use crate::config::{Credentials, Upstream};
-use crate::seam::Dial;
+use crate::config::Credentials;
+use crate::seam::{Dial, HostPort};
 
-/// How long resolving, connecting and greeting may take together.
-const OPEN_MAX: Duration = Duration::from_secs(3);
-
-/// How long a reply may take: a busy server sends its table (some 200 KB) late, a lost one never.
-const REPLY_MAX: Duration = Duration::from_secs(5);
+/// How long the two ends of a connection may keep us waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For resolving, connecting and greeting together.
+    pub open: Duration,
+    /// For a reply.
+    pub reply: Duration,
+}
 
 /// How the connection shows in `CLIENT LIST`.
 const NAME: &str = "gripfast-control";
@@ -27,7 +29,7 @@ const NAME: &str = "gripfast-control";
 /// A server's error text is left out: it can repeat what we sent, the password included ("unknown command 'AUTH', with
 /// args beginning with …").
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     /// No stream.
     #[error("dial failed: {kind}")]
     Dial {
@@ -67,30 +69,44 @@ pub(super) enum Failure {
 }
 
 /// Drives a connection; completes when it is lost.
-pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An open connection; it makes progress only while its driver is polled.
-pub(super) struct Link {
+#[derive(Clone)]
+pub struct Link {
     connection: MultiplexedConnection,
 }
 
 impl Link {
     /// Dials and greets.
-    pub(super) async fn open(
+    ///
+    /// # Errors
+    /// What failed; nothing is left open.
+    pub async fn open(
         dial: &dyn Dial,
-        upstream: &Upstream,
+        address: &HostPort,
+        credentials: &Credentials,
+        patience: Patience,
     ) -> Result<(Self, Driver), Failure> {
-        let opened = timeout(OPEN_MAX, Self::connect(dial, upstream)).await;
-        opened.unwrap_or(Err(Failure::Timeout))
+        let opened = timeout(
+            patience.open,
+            Self::connect(dial, address, credentials, patience),
+        );
+        opened.await.unwrap_or(Err(Failure::Timeout))
     }
 
-    async fn connect(dial: &dyn Dial, upstream: &Upstream) -> Result<(Self, Driver), Failure> {
-        let dialled = dial.dial(&upstream.address).await;
+    async fn connect(
+        dial: &dyn Dial,
+        address: &HostPort,
+        credentials: &Credentials,
+        patience: Patience,
+    ) -> Result<(Self, Driver), Failure> {
+        let dialled = dial.dial(address).await;
         let stream = dialled.map_err(|error| Failure::Dial { kind: error.kind() })?;
         // RESP2 and without a greeting of the crate's own: its AUTH hides the server's reason.
         let silent = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(REPLY_MAX))
+            .set_response_timeout(Some(patience.reply))
             .set_connection_timeout(None);
         let (connection, driver) =
             MultiplexedConnection::new_with_config(&silent, stream, config).await?;
@@ -99,7 +115,7 @@ impl Link {
         // Biased: when the server refuses and closes, the refusal says more than the loss.
         tokio::select! {
             biased;
-            greeted = link.greet(&upstream.credentials) => greeted?,
+            greeted = link.greet(credentials) => greeted?,
             () = &mut driver => return Err(Failure::Closed),
         }
         Ok((link, driver))
@@ -123,20 +139,11 @@ impl Link {
         }
     }
 
-    /// Asks how many commands the server has.
-    pub(super) async fn command_count(&mut self) -> Result<i64, Failure> {
-        match self.ask(cmd("COMMAND").arg("COUNT")).await? {
-            Value::Int(count) => Ok(count),
-            _ => Err(Failure::Protocol),
-        }
-    }
-
-    /// Asks for the server's command table.
-    pub(super) async fn commands(&mut self) -> Result<Learned, Failure> {
-        parse(&self.ask(&cmd("COMMAND")).await?).ok_or(Failure::Protocol)
-    }
-
-    async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
+    /// Asks, and takes an error in the reply for a failure.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         match self.connection.send_packed_command(command).await? {
             Value::ServerError(error) => Err(RedisError::from(error).into()),
             reply => Ok(reply),

@@ -12,19 +12,20 @@ const DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// Delays that double from 50 ms to 2 s, each cut by up to a half at random so that sidecars do not dial in step.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     entropy: Entropy,
     ceiling: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(entropy: Entropy) -> Self {
+    /// Begins at the shortest delay.
+    pub fn new(entropy: Entropy) -> Self {
         let ceiling = DELAY_MIN;
         Self { entropy, ceiling }
     }
 
     /// Returns how long to wait now; the next one is about twice as long.
-    pub(super) fn next_delay(&mut self) -> Duration {
+    pub fn next_delay(&mut self) -> Duration {
         let half = self.ceiling / 2;
         let span = half.as_micros() as u64 + 1;
         let jitter = Duration::from_micros(self.entropy.next_u64() % span);
@@ -33,7 +34,7 @@ impl Backoff {
     }
 
     /// Begins at the shortest delay again.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.ceiling = DELAY_MIN;
     }
 }

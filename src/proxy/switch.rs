@@ -1,0 +1,131 @@
+//! Another primary: every link to the old one is closed, whatever its health, and the new one is dialled.
+//!
+//! Clients keep their connections. What was written and not answered gets "outcome unknown", what was not written gets
+//! MASTERDOWN, and a transaction ends in EXECABORT; a client whose bytes pass unread, or that has half a reply, is closed,
+//! as when a link is lost. A late answer of the old primary finds nobody: its link is gone, and with it the entry that it
+//! would answer ([`crate::id::LinkId`]).
+
+use std::time::Duration;
+
+use crate::config::{Config, Source};
+use crate::id::LinkId;
+use crate::resp::Protocol;
+use crate::seam::HostPort;
+use crate::upstream::link::Lane;
+use crate::upstream::registry::Health;
+
+use super::Proxy;
+
+/// Longer than anyone waits, short enough for the timer: nothing is dialled until the primary is known.
+const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What is waited for while the primary is in doubt.
+const DOUBT: &str = "it was lost, waiting for the Sentinels and for a look at its data";
+
+/// Finds the primary that the configuration names, if it does.
+pub(super) fn configured(config: &Config) -> Option<HostPort> {
+    match &config.upstream.source {
+        Source::Standalone(address) => Some(address.clone()),
+        Source::Sentinel(_) => None,
+    }
+}
+
+/// The state before the Sentinels have named a primary.
+pub(super) fn waiting_for_sentinels() -> Health {
+    awaited("waiting for the Sentinels to name it".into())
+}
+
+/// A state in which nothing is dialled.
+fn awaited(reason: String) -> Health {
+    Health::Down {
+        reason,
+        retry_at: Some(tokio::time::Instant::now() + NEVER),
+        attempts: 0,
+    }
+}
+
+impl Proxy {
+    /// Follows the primary to `address`.
+    pub fn switch_primary(&mut self, address: HostPort) {
+        // While links fail nobody must dial the old address again.
+        self.registry.health = awaited(format!("the primary has moved to {address}"));
+        let id = |(index, link): (usize, &crate::upstream::link::Link)| LinkId {
+            index: index as u32,
+            serial: link.serial,
+        };
+        let old: Vec<LinkId> = self.links.iter().map(id).collect();
+        for link in old {
+            if self.link(link).is_some() {
+                self.fail_link(link.index);
+            }
+        }
+        self.server_is_gone();
+        self.paused_until = None;
+        self.in_doubt = false;
+        self.rename_primary(address);
+        self.registry.health = Health::Starting;
+        if !self.is_draining() {
+            self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
+        }
+    }
+
+    /// Dials nothing until the primary is confirmed: it does not answer the control plane, and whoever answers next at its
+    /// address may be a restarted process, writable and empty. Links that are up go on: they lead to the old process.
+    pub fn doubt_primary(&mut self) {
+        self.in_doubt = true;
+        let dialling = |(index, link): (usize, &crate::upstream::link::Link)| {
+            (!link.is_up()).then_some(index as u32)
+        };
+        let dialling: Vec<u32> = self.links.iter().filter_map(dialling).collect();
+        if self.registry.health != Health::Up {
+            self.registry.health = awaited(DOUBT.into());
+        }
+        for index in dialling {
+            if self.links.contains(index as usize) {
+                self.fail_link(index);
+            }
+        }
+        self.server_is_gone();
+    }
+
+    /// Dials again: the process at the primary's address is the known one.
+    pub fn confirm_primary(&mut self) {
+        self.in_doubt = false;
+        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
+        let is_up = probe
+            .and_then(|probe| self.link(probe))
+            .is_some_and(|link| link.is_up());
+        self.registry.health = match is_up {
+            true => Health::Up,
+            false => Health::Starting,
+        };
+    }
+
+    /// Tells whether nothing may be dialled at the moment.
+    pub(super) fn must_wait(&mut self) -> bool {
+        let waits = matches!(
+            self.registry.health,
+            Health::Down {
+                retry_at: Some(_),
+                ..
+            }
+        );
+        if self.in_doubt && !waits {
+            self.registry.health = awaited(DOUBT.into());
+        }
+        self.in_doubt || waits
+    }
+
+    /// Dials `address` from now on; links that are up stay, as they lead to the same process.
+    pub fn rename_primary(&mut self, address: HostPort) {
+        self.primary = Some(address);
+    }
+
+    /// Says where the primary is, for logs.
+    pub(super) fn address(&self) -> String {
+        let unknown = || "unknown".to_owned();
+        self.primary
+            .as_ref()
+            .map_or_else(unknown, HostPort::to_string)
+    }
+}

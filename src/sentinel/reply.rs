@@ -1,0 +1,267 @@
+//! Reads what Sentinels and nodes answer: pure.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::event::host_port;
+use super::topology::{Attached, Lineage, Node, Role};
+use crate::seam::HostPort;
+
+/// A replication id that is none.
+const NO_REPLID: &str = "0000000000000000000000000000000000000000";
+
+/// Field names and values, of SENTINEL MASTER or of INFO.
+pub(super) type Fields = BTreeMap<String, String>;
+
+/// Reads the reply of `SENTINEL get-master-addr-by-name`; `Ok(None)` when the name is not known there.
+pub(super) fn address(value: &Value) -> Result<Option<HostPort>, ()> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::Array(items) => match items.as_slice() {
+            [host, port] => {
+                let (host, port) = (text(host).ok_or(())?, text(port).ok_or(())?);
+                host_port(&host, &port).map(Some).ok_or(())
+            }
+            _ => Err(()),
+        },
+        _ => Err(()),
+    }
+}
+
+/// Reads a map, or a list in which names and values take turns (RESP2).
+pub(super) fn fields(value: &Value) -> Option<Fields> {
+    match value {
+        Value::Map(pairs) => pairs
+            .iter()
+            .map(|(name, value)| Some((text(name)?, text(value)?)))
+            .collect(),
+        Value::Array(items) => items
+            .chunks_exact(2)
+            .map(|pair| Some((text(&pair[0])?, text(&pair[1])?)))
+            .collect(),
+        _ => None,
+    }
+}
+
+/// Reads a list of maps; an entry of another shape is left out.
+pub(super) fn list(value: &Value) -> Vec<Fields> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(fields).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Reads the text of INFO.
+pub(super) fn info(value: &Value) -> Option<Fields> {
+    let text = text(value)?;
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    Some(
+        lines
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect(),
+    )
+}
+
+/// Reads where an entry of SENTINEL REPLICAS or SENTINELS is.
+pub(super) fn place(fields: &Fields) -> Option<HostPort> {
+    host_port(fields.get("ip")?, fields.get("port")?)
+}
+
+/// Tells whether a Sentinel's entry has a flag.
+pub(super) fn has_flag(fields: &Fields, flag: &str) -> bool {
+    fields
+        .get("flags")
+        .is_some_and(|flags| flags.split(',').any(|one| one == flag))
+}
+
+/// Reads a field that is not empty.
+pub(super) fn filled(fields: &Fields, name: &str) -> Option<String> {
+    fields.get(name).filter(|value| !value.is_empty()).cloned()
+}
+
+/// Reads a node's INFO, sections `replication` and `server`; `None` when it names no role.
+pub(super) fn node(replication: &Fields, server: &Fields) -> Option<Node> {
+    let role = role(replication.get("role")?)?;
+    let number = |name: &str| replication.get(name)?.parse().ok();
+    let lineage = || {
+        Some(Lineage {
+            run_id: filled(server, "run_id")?,
+            replid: filled(replication, "master_replid")?,
+            replid2: filled(replication, "master_replid2").filter(|replid| replid != NO_REPLID),
+            second_offset: number("second_repl_offset").unwrap_or(-1),
+            offset: number("master_repl_offset").unwrap_or(0),
+        })
+    };
+    let offset = match role {
+        Role::Primary => number("master_repl_offset"),
+        Role::Replica => number("slave_repl_offset"),
+    };
+    let link_up = role == Role::Primary
+        || replication
+            .get("master_link_status")
+            .is_some_and(|status| status == "up");
+    Some(Node {
+        role,
+        lineage: lineage(),
+        link_up,
+        offset,
+        replicas: attached(replication),
+    })
+}
+
+/// Reads the reply of HELLO of a node that shows no INFO to us: the role is there, a history is not.
+pub(super) fn node_of_hello(hello: &Value) -> Option<Node> {
+    let items = match hello {
+        Value::Map(pairs) => pairs
+            .iter()
+            .find(|(name, _)| is(name, "role"))
+            .map(|(_, value)| value),
+        Value::Array(items) => items
+            .chunks_exact(2)
+            .find(|pair| is(&pair[0], "role"))
+            .map(|pair| &pair[1]),
+        _ => None,
+    };
+    Some(Node {
+        role: role(&text(items?)?)?,
+        lineage: None,
+        link_up: true,
+        offset: None,
+        replicas: Vec::new(),
+    })
+}
+
+fn is(value: &Value, word: &str) -> bool {
+    text(value).is_some_and(|text| text == word)
+}
+
+fn role(word: &str) -> Option<Role> {
+    match word {
+        "master" | "primary" => Some(Role::Primary),
+        "slave" | "replica" => Some(Role::Replica),
+        _ => None,
+    }
+}
+
+/// Reads `slave0:ip=…,port=…,state=online,offset=…,lag=…` and its like.
+fn attached(replication: &Fields) -> Vec<Attached> {
+    let is_entry = |name: &str| {
+        name.strip_prefix("slave")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let entries = replication.iter().filter(|(name, _)| is_entry(name));
+    entries.filter_map(|(_, entry)| attachment(entry)).collect()
+}
+
+fn attachment(entry: &str) -> Option<Attached> {
+    let fields: BTreeMap<&str, &str> = entry
+        .split(',')
+        .filter_map(|one| one.split_once('='))
+        .collect();
+    Some(Attached {
+        address: host_port(fields.get("ip")?, fields.get("port")?)?,
+        online: fields.get("state") == Some(&"online"),
+        offset: fields.get("offset")?.parse().ok()?,
+        lag_s: fields
+            .get("lag")
+            .and_then(|lag| lag.parse().ok())
+            .unwrap_or(0),
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Okay => Some("OK".into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(wire: &str) -> Value {
+        redis::parse_redis_value(wire.as_bytes()).unwrap()
+    }
+
+    fn info_of(text: &str) -> Fields {
+        info(&Value::BulkString(text.as_bytes().to_vec())).unwrap()
+    }
+
+    #[test]
+    fn address_null_and_nonsense_are_told_apart() {
+        let found = address(&read("*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n"));
+        assert_eq!(found.unwrap().unwrap().to_string(), "127.0.0.1:6379");
+        for null in ["*-1\r\n", "$-1\r\n", "_\r\n"] {
+            assert_eq!(address(&read(null)), Ok(None), "{null}");
+        }
+        for odd in [
+            "*0\r\n",
+            "+OK\r\n",
+            "*2\r\n$1\r\na\r\n$1\r\n0\r\n",
+            "*2\r\n$0\r\n\r\n$1\r\n1\r\n",
+        ] {
+            assert_eq!(address(&read(odd)), Err(()), "{odd}");
+        }
+    }
+
+    #[test]
+    fn fields_are_read_in_both_protocols() {
+        for wire in [
+            "*4\r\n$2\r\nip\r\n$1\r\na\r\n$4\r\nport\r\n$1\r\n7\r\n",
+            "%2\r\n$2\r\nip\r\n$1\r\na\r\n$4\r\nport\r\n:7\r\n",
+        ] {
+            let fields = fields(&read(wire)).unwrap();
+            assert_eq!(place(&fields).unwrap().to_string(), "a:7");
+        }
+        let flags = Fields::from([("flags".into(), "s_down,master,o_down".into())]);
+        assert!(has_flag(&flags, "o_down") && !has_flag(&flags, "down"));
+    }
+
+    #[test]
+    fn primary_and_replica_are_read_from_info() {
+        let server = info_of("# Server\r\nredis_version:7.0.15\r\nrun_id:r1\r\n");
+        let primary = info_of(
+            "# Replication\r\nrole:master\r\nconnected_slaves:1\r\nslave0:ip=10.0.0.2,port=6379,state=online,offset=90,lag=1\r\nmaster_replid:A\r\nmaster_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:100\r\nsecond_repl_offset:-1\r\nslave_read_only:1\r\n",
+        );
+        let node = super::node(&primary, &server).unwrap();
+        let lineage = node.lineage.unwrap();
+        assert_eq!((node.role, node.offset), (Role::Primary, Some(100)));
+        assert_eq!(
+            (lineage.run_id.as_str(), lineage.replid.as_str()),
+            ("r1", "A")
+        );
+        assert_eq!((lineage.replid2, lineage.second_offset), (None, -1));
+        assert_eq!(node.replicas.len(), 1);
+        assert!(node.replicas[0].online && node.replicas[0].offset == 90);
+
+        let replica = info_of(
+            "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_link_status:down\r\nslave_repl_offset:90\r\nmaster_replid:A\r\nmaster_replid2:B\r\nmaster_repl_offset:90\r\nsecond_repl_offset:51\r\n",
+        );
+        let node = super::node(&replica, &server).unwrap();
+        assert_eq!(
+            (node.role, node.link_up, node.offset),
+            (Role::Replica, false, Some(90))
+        );
+        let lineage = node.lineage.unwrap();
+        assert_eq!(
+            (lineage.replid2.as_deref(), lineage.second_offset),
+            (Some("B"), 51)
+        );
+
+        assert!(super::node(&info_of("nothing:1\r\n"), &server).is_none());
+    }
+
+    #[test]
+    fn role_is_read_from_hello() {
+        let node = node_of_hello(&read(
+            "*4\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n",
+        ));
+        assert_eq!(node.unwrap().role, Role::Primary);
+        assert!(node_of_hello(&read("*2\r\n$6\r\nserver\r\n$5\r\nredis\r\n")).is_none());
+    }
+}

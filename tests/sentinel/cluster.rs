@@ -1,0 +1,156 @@
+//! A primary, two replicas and three Sentinels on free ports.
+
+use std::fmt::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::harness::{Client, Scratch, Server, Version, free_port, until};
+
+/// How long a cluster may take to be complete: Sentinels find each other over a channel that they publish to every 2 s.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// After how many ms Sentinels take the primary for down.
+    pub(crate) down_after_ms: u32,
+    /// Passwords of the data and of the Sentinels.
+    pub(crate) passwords: Option<(&'static str, &'static str)>,
+}
+
+/// The servers, killed on drop.
+pub(crate) struct Cluster {
+    /// The first is the primary at the start.
+    pub(crate) nodes: Vec<Server>,
+    pub(crate) sentinels: Vec<Sentinel>,
+    plan: Plan,
+}
+
+impl Cluster {
+    pub(crate) fn start(version: &Version, plan: Plan) -> Self {
+        let mut login: Vec<&str> = vec!["--repl-diskless-sync-delay", "0"];
+        if let Some((data, _)) = plan.passwords {
+            login.extend(["--requirepass", data, "--masterauth", data]);
+        }
+        let primary = Server::start_with(version, &login);
+        let port = primary.port.to_string();
+        let mut nodes = vec![primary];
+        for _ in 0..2 {
+            let arguments = [login.as_slice(), &["--replicaof", "127.0.0.1", &port]].concat();
+            nodes.push(Server::start_with(version, &arguments));
+        }
+        let sentinels = (0..3).map(|_| Sentinel::start(version, nodes[0].port, plan));
+        let cluster = Self {
+            sentinels: sentinels.collect(),
+            nodes,
+            plan,
+        };
+        cluster.wait_until_complete();
+        cluster
+    }
+
+    pub(crate) fn sentinel_ports(&self) -> Vec<u16> {
+        self.sentinels
+            .iter()
+            .map(|sentinel| sentinel.port)
+            .collect()
+    }
+
+    /// A connection to a node, past the sidecar.
+    pub(crate) fn node(&self, index: usize) -> Client {
+        let mut client = self.nodes[index].client();
+        if let Some((data, _)) = self.plan.passwords {
+            assert_eq!(client.ask(&format!("AUTH {data}")), "+OK");
+        }
+        client
+    }
+
+    /// A connection to a Sentinel.
+    pub(crate) fn sentinel(&self, index: usize) -> Client {
+        let mut client = Client::connect(&format!("127.0.0.1:{}", self.sentinels[index].port));
+        if let Some((_, sentinel)) = self.plan.passwords {
+            assert_eq!(client.ask(&format!("AUTH {sentinel}")), "+OK");
+        }
+        client
+    }
+
+    fn wait_until_complete(&self) {
+        until("Sentinels that know each other", START_PATIENCE, || {
+            let complete = (0..self.sentinels.len()).all(|index| {
+                let about = self.sentinel(index).ask("SENTINEL MASTER mymaster");
+                about.contains("num-slaves\\r\\n$1\\r\\n2")
+                    && about.contains("num-other-sentinels\\r\\n$1\\r\\n2")
+            });
+            complete.then_some(())
+        });
+        self.wait_until_replicated(&[1, 2]);
+    }
+
+    /// Waits until these nodes follow a primary.
+    pub(crate) fn wait_until_replicated(&self, nodes: &[usize]) {
+        until("replicas that follow", START_PATIENCE, || {
+            let up = |node: &usize| {
+                self.node(*node)
+                    .ask("INFO replication")
+                    .contains("master_link_status:up")
+            };
+            nodes.iter().all(up).then_some(())
+        });
+    }
+}
+
+/// A Sentinel, killed on drop.
+pub(crate) struct Sentinel {
+    pub(crate) port: u16,
+    child: Child,
+    _scratch: Scratch,
+}
+
+impl Sentinel {
+    fn start(version: &Version, primary: u16, plan: Plan) -> Self {
+        let (port, scratch) = (free_port(), Scratch::new());
+        let mut config = format!(
+            "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor mymaster 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds mymaster {}\nsentinel failover-timeout mymaster 10000\n",
+            scratch.path().display(),
+            plan.down_after_ms
+        );
+        if let Some((data, sentinel)) = plan.passwords {
+            let _ = write!(
+                config,
+                "requirepass {sentinel}\nsentinel auth-pass mymaster {data}\n"
+            );
+        }
+        let path = scratch.path().join("sentinel.conf");
+        std::fs::write(&path, config).expect("the config can be written");
+        let log = std::fs::File::create(scratch.path().join("log")).expect("the log can be made");
+        let child = Command::new(&version.binary)
+            .arg(&path)
+            .arg("--sentinel")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a handle can be cloned"))
+            .stderr(log)
+            .spawn()
+            .expect("the Sentinel can be started");
+        let sentinel = Self {
+            port,
+            child,
+            _scratch: scratch,
+        };
+        until("the Sentinel's start", START_PATIENCE, || {
+            Client::try_connect(&format!("127.0.0.1:{port}")).ok()
+        });
+        sentinel
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
