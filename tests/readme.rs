@@ -60,7 +60,12 @@ fn it_lists_all_config_keys_and_no_others() {
 fn it_shows_the_errors_that_we_answer() {
     let source = fs::read_to_string("src/error.rs").expect("it is there");
     for shown in first_cells("## Errors that your application can see") {
-        let opening: String = shown.split('…').next().unwrap_or_default().trim().to_owned();
+        let opening: String = shown
+            .split('…')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         assert!(source.contains(&opening), "{shown}");
     }
 }
@@ -70,9 +75,10 @@ fn every_test_that_it_names_exists() {
     let text = readme();
     let mut named = 0;
     for quoted in text.split('`').skip(1).step_by(2) {
-        let Some((path, tests)) = quoted.split_once(".rs").filter(|(path, _)| {
-            path.starts_with("tests/") || path.starts_with("src/")
-        }) else {
+        let Some((path, tests)) = quoted
+            .split_once(".rs")
+            .filter(|(path, _)| path.starts_with("tests/") || path.starts_with("src/"))
+        else {
             continue;
         };
         let file = format!("{path}.rs");

@@ -91,6 +91,16 @@ impl ServerFacts {
         );
     }
 
+    /// Tells whether the server takes the name of a HELLO that it refuses for want of credentials (before 7.2).
+    pub fn names_strangers(&self) -> bool {
+        self.version_number() < (7, 2)
+    }
+
+    /// Tells whether the server takes RESET from a client that has not authenticated (Redis 7.0, every Valkey).
+    pub fn resets_strangers(&self) -> bool {
+        self.version_number() >= (7, 0)
+    }
+
     /// Tells whether the server has sharded pub/sub (Redis 7.0, every Valkey).
     pub fn has_spublish(&self) -> bool {
         self.version_number() >= (7, 0)

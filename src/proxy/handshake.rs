@@ -56,7 +56,10 @@ impl Proxy {
                     hello => self.refuse_hello(request, hello.and_then(|hello| hello.name)),
                 }
             }
-            Kind::Quit | Kind::Reset => self.answer_or_ask(request),
+            Kind::Quit => self.answer_or_ask(request),
+            Kind::Reset if self.facts.as_ref().is_some_and(|facts| facts.resets_strangers()) => {
+                self.answer_or_ask(request)
+            }
             // What a command that does not exist is answered by the server is not told to strangers here.
             Kind::Exec => self.reply(request, |out| {
                 out.extend_from_slice(
@@ -69,13 +72,15 @@ impl Proxy {
         }
     }
 
-    /// HELLO without credentials; the name that comes with it is taken all the same, as the server takes it.
+    /// HELLO without credentials; older servers take the name that comes with it all the same.
     fn refuse_hello(&mut self, request: Request<'_>, name: Option<&[u8]>) -> Taken {
-        if let Some(name) = name {
-            self.clients[request.client as usize].introduce().name = name.to_vec();
-        }
         match self.facts.clone() {
-            Some(facts) => self.reply(request, |out| facts.write_hello_refusal(out)),
+            Some(facts) => {
+                if let Some(name) = name.filter(|_| facts.names_strangers()) {
+                    self.clients[request.client as usize].introduce().name = name.to_vec();
+                }
+                self.reply(request, |out| facts.write_hello_refusal(out))
+            }
             None => {
                 self.refuse(request.client, ErrorKind::Masterdown);
                 Taken::Bytes(request.length)

@@ -123,6 +123,10 @@ fn parse_array(input: &[u8], words: &mut Words) -> Parsed {
         if end + 2 > input.len() {
             return incomplete(end + 2 + left * WORD_BYTES_MIN, input, count);
         }
+        // Redis passes over these two bytes whatever they are, Valkey 9 does not.
+        if &input[end..end + 2] != b"\r\n" {
+            return Parsed::Irregular;
+        }
         words.ranges.push(body as u32..end as u32);
         at = end + 2;
     }
@@ -196,8 +200,10 @@ fn parse_inline(input: &[u8], words: &mut Words) -> Parsed {
     let line = input[..line_feed]
         .strip_suffix(b"\r")
         .unwrap_or(&input[..line_feed]);
-    // Redis looks for the line's end with C's string functions, and so not behind a NUL.
-    let Some(split) = (!line.contains(&0)).then(|| split_line(line)).flatten() else {
+    // Redis looks for the line's end with C's string functions, and so not behind a NUL; what is a blank among bytes
+    // above 127 hangs on how it was built.
+    let plain = line.iter().all(|byte| (1..128).contains(byte));
+    let Some(split) = plain.then(|| split_line(line)).flatten() else {
         return Parsed::Irregular;
     };
     if split.is_empty() {
@@ -410,6 +416,8 @@ mod tests {
             b"*1\rX",
             b"echo \"unbalanced\n",
             b"echo a\0b\n",
+            b"echo \xff\n",
+            b"*1\r\n$4\r\nPINGxx",
             b"echo \"a\"b\n",
         ] {
             assert_eq!(words_of(input).0, Parsed::Irregular, "{input:?}");

@@ -37,6 +37,7 @@ fn same_output(script: &str) {
             );
             let sidecar = Sidecar::before(&behind)
                 .upstream("password: secret")
+                .listen("require_auth: true")
                 .start();
             let port = sidecar
                 .address

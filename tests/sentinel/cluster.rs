@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::harness::{Client, Scratch, Server, Version, free_port, until};
@@ -152,5 +153,34 @@ impl Sentinel {
 impl Drop for Sentinel {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Clusters that run at once: seven processes each, and Sentinels judge others by how soon they answer.
+const TURNS: usize = 4;
+
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One of the clusters that may run at once, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(());
+
+impl Turn {
+    /// Waits for a free turn.
+    pub(crate) fn take() -> Self {
+        let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = TAKEN
+            .1
+            .wait_while(taken, |taken| *taken >= TURNS)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+        Self(())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        TAKEN.1.notify_one();
     }
 }
