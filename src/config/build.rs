@@ -144,7 +144,12 @@ fn upstream(root: &mut Section, config: &Path, findings: &mut Findings) -> Upstr
     let credentials = login.check(config, findings);
     let sentinel_credentials = sentinel_login.check(config, findings);
     let standard = Sentinels::default();
-    let source = match (mode.unwrap_or(Mode::Sentinel), address) {
+    // An address and no word of Sentinels can only mean the one server.
+    let implied = match address.is_some() && name.is_none() && sentinels.is_none() {
+        true => Mode::Standalone,
+        false => Mode::Sentinel,
+    };
+    let source = match (mode.unwrap_or(implied), address) {
         (Mode::Standalone, address) => Source::Standalone(address.unwrap_or_else(standalone)),
         (Mode::Sentinel, address) => {
             if let Some(address) = address {

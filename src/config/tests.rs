@@ -327,10 +327,14 @@ fn sentinel_keys_are_read() {
 
 /// A file of the first version, which knew no other mode, must not silently look for Sentinels.
 #[test]
-fn address_without_its_mode_is_refused() {
-    let problems = bad("upstream: {address: 'redis:6379'}");
-    assert_eq!(problems.len(), 1);
-    assert!(problems[0].contains("mode standalone"), "{problems:?}");
+fn an_address_alone_means_standalone_and_beside_sentinels_it_is_refused() {
+    let config = good("upstream: {address: 'redis:6379'}");
+    assert!(matches!(config.upstream.source, Source::Standalone(_)));
+    for beside in ["mode: sentinel", "sentinels: 'a:1'", "primary_name: x"] {
+        let problems = bad(&format!("upstream: {{address: 'redis:6379', {beside}}}"));
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("mode standalone"), "{problems:?}");
+    }
     // The other way round the keys wait for the other mode: one word switches.
     assert!(built("upstream: {mode: standalone, sentinels: 'a:1', primary_name: x}").is_ok());
 }
