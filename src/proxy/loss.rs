@@ -91,21 +91,28 @@ impl Proxy {
                 {
                     self.close_after_flush(client.index, CloseCause::UpstreamLost);
                 }
-                self.fail_awaited(awaited.into(), link.answered, sent);
+                self.fail_awaited(awaited.into(), half_sent, link.answered, sent);
             }
         }
         self.uncongest();
         self.wake_waiter();
     }
 
-    /// Answers what was awaited of a lost link: `answered` and `sent` count the bytes of requests answered before and written.
-    fn fail_awaited(&mut self, awaited: Vec<Awaited>, answered: u64, sent: u64) {
+    /// Answers what was awaited of a lost link, but for the client that got half a reply, which is closed: to it our text
+    /// would be the other half. `answered` and `sent` count the bytes of requests answered before and written.
+    fn fail_awaited(
+        &mut self,
+        awaited: Vec<Awaited>,
+        half_sent: Option<ClientId>,
+        answered: u64,
+        sent: u64,
+    ) {
         let mut start = answered;
         for Awaited { client, what, end } in awaited {
             let unsent = start >= sent;
             start = end;
 
-            if self.client(client).is_none() {
+            if half_sent == Some(client) || self.client(client).is_none() {
                 continue;
             }
             let (count, write) = match what {
@@ -221,7 +228,7 @@ impl Proxy {
         client.script_queued = false;
         client.lane = None;
         client.stall = Stall::None;
-        self.fail_awaited(awaited, answered, sent);
+        self.fail_awaited(awaited, None, answered, sent);
         self.resume.push(id);
     }
 }
