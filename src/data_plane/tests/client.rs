@@ -48,6 +48,12 @@ impl Client {
         self.next().await.expect("a reply, not a close")
     }
 
+    /// Returns the next frame, which must be on its way already.
+    pub(super) async fn next_now(&mut self) -> String {
+        let reply = tokio::time::timeout(Duration::from_millis(5), self.reply());
+        reply.await.expect("nothing comes")
+    }
+
     /// Returns the next replies.
     pub(super) async fn replies(&mut self, count: usize) -> Vec<String> {
         let mut replies = Vec::new();

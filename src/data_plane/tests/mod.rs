@@ -7,6 +7,7 @@
 mod client;
 mod loss;
 mod order;
+mod own;
 mod redis;
 mod start;
 mod world;
