@@ -243,7 +243,11 @@ impl Proxy {
         match self.own_link(request.client) {
             Ok(Some(link)) => self.introduce(request.client, link),
             Ok(None) => return Taken::Stalled,
-            Err(_) => {}
+            // Not left to the call below: asked twice, a client that has waited long enough would begin to wait anew.
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
         }
         self.send_own(request, None)
     }
