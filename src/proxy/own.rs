@@ -209,16 +209,19 @@ impl Proxy {
     }
 
     fn acquire(&mut self, index: u32, database: u32) -> Result<Option<LinkId>, ErrorKind> {
+        let client = &mut self.clients[index as usize];
+        let (id, protocol) = (client.id(index), client.protocol);
+        let denied = client.stall == Stall::PinnedDenied;
+        if denied {
+            client.stall = Stall::None;
+        }
         if let Health::Down {
             retry_at: Some(_), ..
         } = self.registry.health
         {
             return Err(ErrorKind::Masterdown);
         }
-        let client = &mut self.clients[index as usize];
-        let (id, protocol) = (client.id(index), client.protocol);
-        if client.stall == Stall::PinnedDenied {
-            client.stall = Stall::None;
+        if denied {
             return Err(ErrorKind::NoPinnedLink);
         }
         let link = match self.take_spare(protocol, database) {

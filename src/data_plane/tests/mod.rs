@@ -8,6 +8,7 @@ mod client;
 mod loss;
 mod order;
 mod own;
+mod pool;
 mod redis;
 mod start;
 mod world;
