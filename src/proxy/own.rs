@@ -116,6 +116,8 @@ impl Proxy {
                 self.answer(request.client, |out| {
                     out.extend_from_slice(error::BARRIER_FAILED)
                 });
+                // The link was kept for WAIT, which is not sent.
+                self.settled(request.client);
                 return Taken::Bytes(request.length);
             }
             Barrier::None => {}

@@ -11,4 +11,5 @@ mod own;
 mod pool;
 mod redis;
 mod start;
+mod wait;
 mod world;
