@@ -251,8 +251,9 @@ impl DataPlane {
                     continue;
                 }
                 Poll::Ready(Ok(())) => {
+                    // A drain waits for the server, but not for another client that a blocked one waits for.
                     if let Some(cause) = client.closing
-                        && (client.inflight == 0 || cause != CloseCause::Drain)
+                        && (client.inflight == 0 || client.blocking || cause != CloseCause::Drain)
                     {
                         self.proxy.remove_client(index, cause);
                         continue;
