@@ -58,8 +58,13 @@ impl Proxy {
         }
         let probe = lane == Lane::Tracked && link.database == 0;
         self.fail_link(index);
-        if probe && !self.is_draining() {
-            self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
+        match (probe, self.is_draining()) {
+            (true, false) => {
+                self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
+            }
+            // Nobody dials any more, so nothing else would decide what those are told who lost a link of their own.
+            (true, true) => self.server_is_gone(),
+            (false, _) => {}
         }
     }
 
@@ -158,6 +163,8 @@ impl Proxy {
         awaited: Vec<Awaited>,
         half_sent: bool,
     ) {
+        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
+        let undecided = probe.is_none() && self.is_draining();
         let Some(client) = self.client(owner) else {
             return;
         };
@@ -172,14 +179,13 @@ impl Proxy {
             answered: link.answered,
             sent: link.written,
         };
-        if !link.is_up() {
+        if !link.is_up() || undecided {
             self.tell_loss(verdict);
             return;
         }
         client.stall = Stall::Verdict;
         self.verdicts.push(verdict);
         // The link that watches the server answers, or is lost and dialled again: both decide.
-        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
         if let Some(probe) = probe
             && let target = &mut self.links[probe.index as usize]
             && target.is_up()

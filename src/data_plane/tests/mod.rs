@@ -5,6 +5,7 @@
 //! "at once" and "never" can be told apart, and nothing here sleeps for real.
 
 mod client;
+mod drain;
 mod loss;
 mod order;
 mod own;
