@@ -120,7 +120,10 @@ impl Proxy {
             Some(client) => {
                 let out = client.output.writer(&mut self.pool);
                 let run = if as_resp2 {
-                    link.scanner.run_as_resp2(bytes, left, out)?
+                    let before = out.len();
+                    let run = link.scanner.run_as_resp2(bytes, left, out);
+                    // What was rewritten before the bytes made no sense is answered with an error, like the rest.
+                    run.inspect_err(|_| out.truncate(before))?
                 } else {
                     let run = link.scanner.run(bytes, left)?;
                     out.extend_from_slice(&bytes[..run.consumed]);

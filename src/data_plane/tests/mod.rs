@@ -7,6 +7,7 @@
 mod client;
 mod drain;
 mod loss;
+mod malformed;
 mod order;
 mod own;
 mod pool;
