@@ -195,7 +195,9 @@ impl DataPlane {
 
     pub(super) fn close_if_ended(&mut self, index: u32) {
         let client = &self.proxy.clients[index as usize];
-        if client.eof && client.inflight == 0 && client.stall == Stall::None {
+        // The rest of a large request will not come, and nobody takes what a blocking command may bring one day.
+        let served = client.inflight == 0 || client.upload.is_some();
+        if client.eof && (client.blocking || served && client.stall == Stall::None) {
             self.proxy.close_after_flush(index, CloseCause::Client);
         }
     }
