@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::turn::DataPlane;
+use super::turn::{DataPlane, PUBLISH_EVERY};
 use crate::downstream::client::Stall;
 use crate::error;
 use crate::metrics::{CloseCause, DialOutcome, RejectReason, Side};
@@ -42,6 +42,7 @@ impl DataPlane {
                     }
                 }
                 Poll::Ready(Err(error)) => {
+                    door.retry_at = Some(self.proxy.now + PUBLISH_EVERY);
                     if !std::mem::replace(&mut door.failed, true) {
                         tracing::warn!(listener = door.listener.name(), %error, "cannot accept");
                     }
