@@ -6,6 +6,7 @@
 
 mod client;
 mod drain;
+mod limits;
 mod loss;
 mod malformed;
 mod order;
