@@ -13,6 +13,7 @@ mod order;
 mod own;
 mod pool;
 mod redis;
+mod replies;
 mod start;
 mod wait;
 mod world;

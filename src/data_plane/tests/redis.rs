@@ -373,6 +373,11 @@ impl Serving {
                 b"+OK\r\n".to_vec()
             }
             ("PING", _) => b"+PONG\r\n".to_vec(),
+            ("ECHO", _) => {
+                let mut reply = Vec::new();
+                encode::bulk(&mut reply, key.as_bytes());
+                reply
+            }
             ("WATCH" | "UNWATCH" | "CLIENT", _) => b"+OK\r\n".to_vec(),
             (_, transaction) => {
                 let mut reply = Vec::new();
