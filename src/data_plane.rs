@@ -6,6 +6,8 @@
 //! file what the control plane sees.
 
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::Arc;

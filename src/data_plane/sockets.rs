@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::turn::DataPlane;
+use super::turn::{DataPlane, PUBLISH_EVERY};
 use crate::downstream::client::Stall;
 use crate::error;
 use crate::metrics::{CloseCause, DialOutcome, RejectReason, Side};
@@ -42,6 +42,7 @@ impl DataPlane {
                     }
                 }
                 Poll::Ready(Err(error)) => {
+                    door.retry_at = Some(self.proxy.now + PUBLISH_EVERY);
                     if !std::mem::replace(&mut door.failed, true) {
                         tracing::warn!(listener = door.listener.name(), %error, "cannot accept");
                     }
@@ -107,6 +108,10 @@ impl DataPlane {
             let count = match read {
                 Poll::Pending => {
                     link.input.extend_from_slice(&self.scratch[..left]);
+                    if link.broken {
+                        let error = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+                        self.proxy.link_lost(index, &error);
+                    }
                     return;
                 }
                 Poll::Ready(Ok(0)) => {
@@ -195,7 +200,9 @@ impl DataPlane {
 
     pub(super) fn close_if_ended(&mut self, index: u32) {
         let client = &self.proxy.clients[index as usize];
-        if client.eof && client.inflight == 0 && client.stall == Stall::None {
+        // The rest of a large request will not come, and nobody takes what a blocking command may bring one day.
+        let served = client.inflight == 0 || client.upload.is_some();
+        if client.eof && !client.raw && (client.blocking || served && client.stall == Stall::None) {
             self.proxy.close_after_flush(index, CloseCause::Client);
         }
     }
@@ -217,12 +224,13 @@ impl DataPlane {
             self.proxy.counters.sent_bytes[Side::Upstream.index()] += count;
             drained |= count > 0;
             let state = match state {
-                // An error here shows again when the link is read.
                 Poll::Ready(Ok(())) if link.finished => Pin::new(stream).poll_shutdown(cx),
                 state => state,
             };
-            if let Poll::Ready(Err(error)) = state {
-                self.proxy.link_lost(index, &error);
+            if let Poll::Ready(Err(_)) = state {
+                // What the server answered before is still to be read; then the reading fails, too.
+                link.broken = true;
+                link.bell.ring();
             }
         }
         dirty.append(&mut self.proxy.dirty_links);
@@ -251,8 +259,9 @@ impl DataPlane {
                     continue;
                 }
                 Poll::Ready(Ok(())) => {
+                    // A drain waits for the server, but not for another client that a blocked one waits for.
                     if let Some(cause) = client.closing
-                        && (client.inflight == 0 || cause != CloseCause::Drain)
+                        && (client.inflight == 0 || client.blocking || cause != CloseCause::Drain)
                     {
                         self.proxy.remove_client(index, cause);
                         continue;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, Sleep};
 use super::sockets::READ_BYTES;
 use super::{Message, Primary, Report};
 use crate::config::Config;
+use crate::downstream::client::Stall;
 use crate::metrics::DataMetrics;
 use crate::proxy::Proxy;
 use crate::reactor::{Bell, Ready, Token};
@@ -20,7 +21,7 @@ use crate::upstream::link::Lane;
 use crate::upstream::registry::Health;
 
 /// How often counts are published while there is traffic, and how soon a listener that failed is tried again.
-const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
 /// What the data thread is made of.
 pub struct Parts {
@@ -54,6 +55,8 @@ pub(super) struct Door {
     pub(super) waker: Waker,
     /// The last accept failed, and was reported.
     pub(super) failed: bool,
+    /// When to ask again after that.
+    pub(super) retry_at: Option<Instant>,
 }
 
 /// The data path with its sockets.
@@ -88,6 +91,7 @@ impl DataPlane {
                     waker: Waker::from(Arc::clone(&bell)),
                     bell,
                     failed: false,
+                    retry_at: None,
                 }
             })
             .collect();
@@ -199,6 +203,14 @@ impl DataPlane {
             if unread {
                 client.bell.ring();
             }
+            // A denial is for the request that waited; if that one found another way, it is void.
+            if client.stall == Stall::PinnedDenied {
+                client.stall = Stall::None;
+            }
+            if client.eof && client.raw {
+                self.proxy.finish_raw(id.index);
+            }
+            self.proxy.leave_queue(id);
             self.close_if_ended(id.index);
         }
     }
@@ -212,11 +224,14 @@ impl DataPlane {
             let due = self.published_at + PUBLISH_EVERY;
             next = Some(next.map_or(due, |next| next.min(due)));
         }
-        if self.doors.iter().any(|door| door.failed) {
-            for door in &self.doors {
+        for door in &mut self.doors {
+            let Some(due) = door.retry_at else { continue };
+            if due <= self.proxy.now {
+                door.retry_at = None;
                 door.bell.ring();
+            } else {
+                next = Some(next.map_or(due, |next| next.min(due)));
             }
-            next = Some(self.proxy.now + PUBLISH_EVERY);
         }
         if let Some(next) = next {
             if self.timer.deadline() != next {

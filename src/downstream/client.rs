@@ -56,6 +56,8 @@ pub enum Stall {
     Settling,
     /// It asks who is there while names are on their way to the server.
     Naming,
+    /// It says HELLO, and nothing is known of the server yet.
+    Greeting,
     /// No pinned link is free.
     Pinned,
     /// It waited for a pinned link in vain: the next request is answered with an error.

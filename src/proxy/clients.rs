@@ -80,7 +80,10 @@ impl Proxy {
                 match &self.registry.health {
                     Health::Down { reason, .. } => reason,
                     Health::Starting => "not connected yet",
-                    Health::Up => "link lost",
+                    Health::Up => match &self.registry.refusing {
+                        Some((_, reason)) => reason,
+                        None => "link lost",
+                    },
                 },
             ),
             ErrorKind::OutcomeUnknown => error::outcome_unknown(address),
@@ -112,10 +115,9 @@ impl Proxy {
                 false => self.drop_link(own),
             }
         }
-        if client.stall == Stall::Pinned {
-            let gone = client.id(index);
-            self.registry.waiting.retain(|(id, _)| *id != gone);
-        }
+        let gone = client.id(index);
+        self.registry.waiting.retain(|(id, _)| *id != gone);
+        self.wake_waiter();
     }
 
     /// Takes no new requests; clients are closed as soon as what they have in flight is answered.

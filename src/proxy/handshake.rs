@@ -164,9 +164,23 @@ impl Proxy {
         self.reply(request, |out| facts.write_hello(out, protocol, id))
     }
 
-    /// Nothing is known of the server yet: its greeting is waited for on a link of the client's own.
+    /// Nothing is known of the server yet: the first link, which is being dialled, tells.
     fn hello_without_facts(&mut self, request: Request<'_>) -> Taken {
-        self.send_settling(request, Settle::Hello)
+        if self.must_wait() {
+            self.refuse(request.client, ErrorKind::Masterdown);
+            return Taken::Bytes(request.length);
+        }
+        let client = &mut self.clients[request.client as usize];
+        client.stall = Stall::Greeting;
+        self.greeting.push(client.id(request.client));
+        Taken::Stalled
+    }
+
+    /// Looks again at the HELLOs that waited: the server has greeted, or can't be reached.
+    pub(super) fn end_greeting(&mut self) {
+        for id in std::mem::take(&mut self.greeting) {
+            self.unstall(id, Stall::Greeting);
+        }
     }
 
     fn auth(&mut self, request: Request<'_>) -> Taken {
@@ -248,7 +262,11 @@ impl Proxy {
         match self.own_link(request.client) {
             Ok(Some(link)) => self.introduce(request.client, link),
             Ok(None) => return Taken::Stalled,
-            Err(_) => {}
+            // Not left to the call below: asked twice, a client that has waited long enough would begin to wait anew.
+            Err(kind) => {
+                self.refuse(request.client, kind);
+                return Taken::Bytes(request.length);
+            }
         }
         self.send_own(request, None)
     }

@@ -63,7 +63,8 @@ impl Proxy {
         database: u32,
     ) -> Option<LinkId> {
         use crate::resp::Protocol;
-        if self.must_wait() {
+        let probe = lane == Lane::Tracked && database == 0;
+        if self.must_wait() || !probe && self.is_refusing() {
             return None;
         }
         let (protocol, name) = match lane {
@@ -80,6 +81,20 @@ impl Proxy {
         );
         self.registry.set_shared(lane, protocol, database, link);
         Some(link)
+    }
+
+    /// Tells whether the server refused a link a moment ago: not each request is worth a dial.
+    pub(super) fn is_refusing(&mut self) -> bool {
+        let over = |until: &Instant| *until <= self.now;
+        if self
+            .registry
+            .refusing
+            .as_ref()
+            .is_some_and(|(until, _)| over(until))
+        {
+            self.registry.refusing = None;
+        }
+        self.registry.refusing.is_some()
     }
 
     /// Dials the primary again when its time has come; times out what has waited too long.

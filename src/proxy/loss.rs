@@ -41,10 +41,14 @@ impl Proxy {
         }
         let probe = link.lane == Lane::Tracked && link.database == 0;
         self.servers_words = error.servers_words().map(str::to_owned);
+        if !probe && self.servers_words.is_none() {
+            self.registry.note_refusal(with_cause(error), self.now);
+        }
         self.fail_link(index);
         self.servers_words = None;
         if probe {
             self.server_is_gone();
+            self.end_greeting();
         }
     }
 
@@ -58,8 +62,13 @@ impl Proxy {
         }
         let probe = lane == Lane::Tracked && link.database == 0;
         self.fail_link(index);
-        if probe && !self.is_draining() {
-            self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
+        match (probe, self.is_draining()) {
+            (true, false) => {
+                self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
+            }
+            // Nobody dials any more, so nothing else would decide what those are told who lost a link of their own.
+            (true, true) => self.server_is_gone(),
+            (false, _) => {}
         }
     }
 
@@ -91,21 +100,28 @@ impl Proxy {
                 {
                     self.close_after_flush(client.index, CloseCause::UpstreamLost);
                 }
-                self.fail_awaited(awaited.into(), link.answered, sent);
+                self.fail_awaited(awaited.into(), half_sent, link.answered, sent);
             }
         }
         self.uncongest();
         self.wake_waiter();
     }
 
-    /// Answers what was awaited of a lost link: `answered` and `sent` count the bytes of requests answered before and written.
-    fn fail_awaited(&mut self, awaited: Vec<Awaited>, answered: u64, sent: u64) {
+    /// Answers what was awaited of a lost link, but for the client that got half a reply, which is closed: to it our text
+    /// would be the other half. `answered` and `sent` count the bytes of requests answered before and written.
+    fn fail_awaited(
+        &mut self,
+        awaited: Vec<Awaited>,
+        half_sent: Option<ClientId>,
+        answered: u64,
+        sent: u64,
+    ) {
         let mut start = answered;
         for Awaited { client, what, end } in awaited {
             let unsent = start >= sent;
             start = end;
 
-            if self.client(client).is_none() {
+            if half_sent == Some(client) || self.client(client).is_none() {
                 continue;
             }
             let (count, write) = match what {
@@ -151,7 +167,8 @@ impl Proxy {
         awaited: Vec<Awaited>,
         half_sent: bool,
     ) {
-        let in_doubt = self.in_doubt;
+        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
+        let undecided = self.in_doubt || probe.is_none() && self.is_draining();
         let Some(client) = self.client(owner) else {
             return;
         };
@@ -166,14 +183,13 @@ impl Proxy {
             answered: link.answered,
             sent: link.written,
         };
-        if !link.is_up() || in_doubt {
+        if !link.is_up() || undecided {
             self.tell_loss(verdict);
             return;
         }
         client.stall = Stall::Verdict;
         self.verdicts.push(verdict);
         // The link that watches the server answers, or is lost and dialled again: both decide.
-        let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
         if let Some(probe) = probe
             && let target = &mut self.links[probe.index as usize]
             && target.is_up()
@@ -222,7 +238,7 @@ impl Proxy {
         client.script_queued = false;
         client.lane = None;
         client.stall = Stall::None;
-        self.fail_awaited(awaited, answered, sent);
+        self.fail_awaited(awaited, None, answered, sent);
         self.resume.push(id);
     }
 }

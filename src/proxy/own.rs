@@ -122,6 +122,8 @@ impl Proxy {
                 self.answer(request.client, |out| {
                     out.extend_from_slice(error::BARRIER_FAILED)
                 });
+                // The link was kept for WAIT, which is not sent.
+                self.settled(request.client);
                 return Taken::Bytes(request.length);
             }
             Barrier::None => {}
@@ -215,22 +217,39 @@ impl Proxy {
     }
 
     fn acquire(&mut self, index: u32, database: u32) -> Result<Option<LinkId>, ErrorKind> {
-        if self.must_wait() {
-            return Err(ErrorKind::Masterdown);
-        }
+        let must_wait = self.must_wait();
         let client = &mut self.clients[index as usize];
         let (id, protocol) = (client.id(index), client.protocol);
-        if client.stall == Stall::PinnedDenied {
+        let denied = client.stall == Stall::PinnedDenied;
+        if denied {
             client.stall = Stall::None;
+        }
+        if must_wait {
+            return Err(ErrorKind::Masterdown);
+        }
+        if denied {
             return Err(ErrorKind::NoPinnedLink);
         }
-        let link = match self.take_spare(protocol, database) {
+        let place = self
+            .registry
+            .waiting
+            .iter()
+            .position(|(waiter, _)| *waiter == id);
+        let first = place.map_or(self.registry.waiting.is_empty(), |place| place == 0);
+        let link = match first.then(|| self.take_spare(protocol, database)).flatten() {
             Some(link) => link,
-            None if self.has_room() => self.open_pinned(protocol, database),
+            None if first && self.has_room() => {
+                if self.is_refusing() {
+                    return Err(ErrorKind::Masterdown);
+                }
+                self.open_pinned(protocol, database)
+            }
             None => {
-                self.registry
-                    .waiting
-                    .push_back((id, self.now + PINNED_WAIT));
+                // Who was woken in vain keeps its place and its time.
+                if place.is_none() {
+                    let until = self.now + PINNED_WAIT;
+                    self.registry.waiting.push_back((id, until));
+                }
                 self.clients[index as usize].stall = Stall::Pinned;
                 return Ok(None);
             }
@@ -376,13 +395,28 @@ impl Proxy {
     }
 
     /// Lets the client that has waited longest try again.
+    ///
+    /// It stays in front, so that nobody overtakes it, until [`Proxy::leave_queue`] finds that it waits no more.
     pub(super) fn wake_waiter(&mut self) {
-        while let Some((id, _)) = self.registry.waiting.pop_front() {
-            if let Some(client) = self.client(id) {
-                client.stall = Stall::None;
-                self.resume.push(id);
-                return;
-            }
+        if let Some((id, _)) = self.registry.waiting.front().copied() {
+            self.unstall(id, Stall::Pinned);
+        }
+    }
+
+    /// Called when a client's requests have been looked at: if it was the first to wait and waits no more, the next one
+    /// has its turn.
+    pub fn leave_queue(&mut self, id: ClientId) {
+        let first = self
+            .registry
+            .waiting
+            .front()
+            .is_some_and(|(first, _)| *first == id);
+        let waits = self
+            .client(id)
+            .is_some_and(|client| client.stall == Stall::Pinned);
+        if first && !waits {
+            self.registry.waiting.pop_front();
+            self.wake_waiter();
         }
     }
 
@@ -392,7 +426,9 @@ impl Proxy {
             && until <= self.now
         {
             self.registry.waiting.pop_front();
-            if let Some(client) = self.client(id) {
+            if let Some(client) = self.client(id)
+                && client.stall == Stall::Pinned
+            {
                 client.stall = Stall::PinnedDenied;
                 self.resume.push(id);
             }
@@ -442,7 +478,7 @@ impl Proxy {
     }
 
     /// Lets a client go on that is stalled for this reason.
-    fn unstall(&mut self, id: ClientId, reason: Stall) {
+    pub(super) fn unstall(&mut self, id: ClientId, reason: Stall) {
         if let Some(client) = self.client(id)
             && client.stall == reason
         {

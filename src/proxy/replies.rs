@@ -120,7 +120,10 @@ impl Proxy {
             Some(client) => {
                 let out = client.output.writer(&mut self.pool);
                 let run = if as_resp2 {
-                    link.scanner.run_as_resp2(bytes, left, out)?
+                    let before = out.len();
+                    let run = link.scanner.run_as_resp2(bytes, left, out);
+                    // What was rewritten before the bytes made no sense is answered with an error, like the rest.
+                    run.inspect_err(|_| out.truncate(before))?
                 } else {
                     let run = link.scanner.run(bytes, left)?;
                     out.extend_from_slice(&bytes[..run.consumed]);
@@ -247,6 +250,8 @@ impl Proxy {
     /// Pushes go to the owner of a pinned link; on a shared one they are nobody's.
     fn pass_push(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
+        // Set before, so that a push that breaks half-way is not taken for somebody's reply.
+        link.in_push = true;
         let run = link.scanner.run(bytes, 1)?;
         link.in_push = run.frames == 0 && !link.scanner.at_boundary();
         if run.consumed == 0 {
@@ -334,6 +339,7 @@ impl Proxy {
         {
             tracing::info!(server = %facts.server, version = %facts.version, "server greeted");
             self.facts = Some(Arc::new(facts));
+            self.end_greeting();
         }
         if lane == Lane::Tracked && database == 0 {
             self.became_reachable();

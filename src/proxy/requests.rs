@@ -128,6 +128,10 @@ impl Proxy {
             Parsed::Large(_) | Parsed::Irregular if self.clients[index as usize].locked => {
                 self.refuse_input(index)
             }
+            // Its transaction is lost: outside of it, nothing of it may be executed.
+            Parsed::Large(_) if self.clients[index as usize].poisoned => {
+                self.skip_refused(index, ErrorKind::Masterdown)
+            }
             Parsed::Large(_) => self.begin_upload(index, input, words),
             Parsed::Irregular => self.leave_to_server(index, input),
         }

@@ -59,6 +59,8 @@ pub struct Proxy {
     pub(super) observed: Observed,
     /// While a failed dial is dealt with: the server's own words for it.
     pub(super) servers_words: Option<String>,
+    /// Clients whose HELLO waits for the server's own greeting.
+    pub(super) greeting: Vec<ClientId>,
     /// Names of clients on their way to the server.
     pub(super) naming: usize,
     /// Clients that ask who is there, and wait for these names.
@@ -120,6 +122,7 @@ impl Proxy {
             scripts: 0,
             observed: Observed::default(),
             servers_words: None,
+            greeting: Vec::new(),
             naming: 0,
             asking: Vec::new(),
             condemned: Vec::new(),

@@ -145,6 +145,8 @@ pub struct Link {
     pub written: u64,
     /// Bytes of the requests that were answered.
     pub answered: u64,
+    /// It can't be written any more.
+    pub broken: bool,
     /// Its owner has sent all that it will: the server is to see that, too.
     pub finished: bool,
     /// Whether it stands on the list of those to be flushed at the end of the turn.
@@ -189,6 +191,7 @@ impl Link {
             queued: 0,
             written: 0,
             answered: 0,
+            broken: false,
             finished: false,
             dirty: false,
             input: Vec::new(),

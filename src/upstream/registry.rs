@@ -51,6 +51,8 @@ pub struct Registry {
     pub waiting: VecDeque<(ClientId, Instant)>,
     /// Whether the primary can be reached.
     pub health: Health,
+    /// Until when no other link is dialled, since one was refused although the primary can be reached; and why.
+    pub refusing: Option<(Instant, String)>,
     entropy: Entropy,
 }
 
@@ -64,6 +66,7 @@ impl Registry {
             pinned: 0,
             waiting: VecDeque::new(),
             health: Health::Starting,
+            refusing: None,
             entropy,
         }
     }
@@ -137,6 +140,11 @@ impl Registry {
     /// Returns the number of idle pinned links.
     pub fn idle(&self) -> usize {
         self.idle.len()
+    }
+
+    /// Notes that a link was refused although the primary can be reached (too many clients there, no such database).
+    pub fn note_refusal(&mut self, reason: String, now: Instant) {
+        self.refusing = Some((now + RETRY_MIN, reason));
     }
 
     /// Notes a failed attempt to reach the primary, and sets the time of the next: exponential, with full jitter above

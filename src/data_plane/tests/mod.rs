@@ -1,0 +1,19 @@
+//! The whole data thread on a paused clock, without sockets: what it promises to clients when links come, go and lie.
+//!
+//! [`world`] starts it between a listener that the tests feed with pipes in memory and a dial that hands out pipes to
+//! [`redis`], a server that does what a test tells it to. On a paused clock time only passes while everybody waits, so
+//! "at once" and "never" can be told apart, and nothing here sleeps for real.
+
+mod client;
+mod drain;
+mod limits;
+mod loss;
+mod malformed;
+mod order;
+mod own;
+mod pool;
+mod redis;
+mod replies;
+mod start;
+mod wait;
+mod world;

@@ -1,0 +1,126 @@
+//! The data thread under test, and how tests reach it.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::client::Client;
+use super::redis::Redis;
+use crate::config::{Config, Source};
+use crate::data_plane::{Handle, Parts, Report, run};
+use crate::metrics::Recorder;
+use crate::seam::{Accept, BoxStream, Entropy, HostPort};
+
+/// Bytes that the pipe of a client takes each way, where a test does not say.
+const CLIENT_PIPE: usize = 64 * 1024;
+
+/// A listener that tests knock at.
+struct Door(mpsc::Receiver<BoxStream>);
+
+impl Accept for Door {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BoxStream>> {
+        match self.0.poll_recv(cx) {
+            Poll::Ready(Some(stream)) => Poll::Ready(Ok(stream)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn name(&self) -> String {
+        "door".into()
+    }
+}
+
+/// The running data thread.
+pub(super) struct World {
+    pub(super) redis: Redis,
+    pub(super) handle: Handle,
+    pub(super) running: JoinHandle<()>,
+    door: mpsc::Sender<BoxStream>,
+}
+
+impl World {
+    /// Starts with a server that answers, and waits until its first link is up.
+    pub(super) async fn start() -> Self {
+        Self::with(Redis::new(), |_| {}).await
+    }
+
+    /// Starts with this server and a changed configuration.
+    pub(super) async fn with(redis: Redis, change: impl FnOnce(&mut Config)) -> Self {
+        let (door, knocks) = mpsc::channel(64);
+        let world = Self::behind(Box::new(Door(knocks)), door, redis, change);
+        settle().await;
+        world
+    }
+
+    /// Starts behind a listener of the test's own.
+    pub(super) fn behind(
+        listener: Box<dyn Accept>,
+        door: mpsc::Sender<BoxStream>,
+        redis: Redis,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = Config::default();
+        config.upstream.source = Source::Standalone(HostPort {
+            host: "redis.test".into(),
+            port: 6379,
+        });
+        change(&mut config);
+        let (handle, inbox) = Handle::channel();
+        let running = tokio::spawn(run(Parts {
+            config: Arc::new(config),
+            listeners: vec![listener],
+            dial: Box::new(redis.clone()),
+            entropy: Entropy::from_seed(1),
+            inbox,
+            metrics: Recorder::new().data(),
+        }));
+        Self {
+            redis,
+            handle,
+            running,
+            door,
+        }
+    }
+
+    /// Connects a client; it is admitted when this returns.
+    pub(super) async fn connect(&self) -> Client {
+        self.connect_over(CLIENT_PIPE).await
+    }
+
+    /// Connects a client over a pipe that takes so many bytes each way.
+    pub(super) async fn connect_over(&self, bytes: usize) -> Client {
+        let client = self.knock(bytes).await.expect("the listener is open");
+        settle().await;
+        client
+    }
+
+    /// Connects a client without waiting; `None` where nobody listens any more.
+    pub(super) async fn knock(&self, bytes: usize) -> Option<Client> {
+        let (near, far) = tokio::io::duplex(bytes);
+        self.door.send(Box::new(far)).await.ok()?;
+        Some(Client::new(near))
+    }
+
+    pub(super) async fn report(&self) -> Report {
+        self.handle.report().await.expect("the data thread lives")
+    }
+}
+
+/// Lets everybody go on until all of them wait.
+pub(super) async fn settle() {
+    pass(Duration::from_millis(1)).await;
+}
+
+/// Lets time pass.
+pub(super) async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// Lets so many milliseconds pass.
+pub(super) async fn pass_ms(milliseconds: u64) {
+    pass(Duration::from_millis(milliseconds)).await;
+}
