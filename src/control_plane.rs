@@ -120,11 +120,14 @@ async fn follow(
         while let Some(update) = changes.recv().await {
             match update {
                 Update::Switched(switched) => {
+                    let lineage = switched.topology.lineage;
+                    let run_id = lineage.map(|lineage| Arc::from(lineage.run_id));
                     let address = switched.topology.primary;
                     target.send_replace(Some(address.clone()));
                     let primary = data_plane::Primary {
                         address,
                         generation: switched.generation,
+                        run_id,
                         reason: switched.reason,
                     };
                     data.primary(primary).await;

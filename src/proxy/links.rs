@@ -76,6 +76,7 @@ impl Proxy {
             Profile {
                 protocol,
                 database,
+                run_id: self.run_id.clone(),
                 name: Some(name),
             },
         );

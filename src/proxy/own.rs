@@ -299,6 +299,7 @@ impl Proxy {
             Profile {
                 protocol,
                 database,
+                run_id: self.run_id.clone(),
                 name: None,
             },
         )

@@ -61,6 +61,8 @@ pub struct Proxy {
     pub(super) servers_words: Option<String>,
     /// Clients whose HELLO waits for the server's own greeting.
     pub(super) greeting: Vec<ClientId>,
+    /// The run id of the primary, where Sentinels lead to it and it shows one.
+    pub(super) run_id: Option<Arc<str>>,
     /// Names of clients on their way to the server.
     pub(super) naming: usize,
     /// Clients that ask who is there, and wait for these names.
@@ -123,6 +125,7 @@ impl Proxy {
             observed: Observed::default(),
             servers_words: None,
             greeting: Vec::new(),
+            run_id: None,
             naming: 0,
             asking: Vec::new(),
             condemned: Vec::new(),

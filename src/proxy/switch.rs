@@ -5,6 +5,7 @@
 //! as when a link is lost. A late answer of the old primary finds nobody: its link is gone, and with it the entry that it
 //! would answer ([`crate::id::LinkId`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Source};
@@ -45,8 +46,9 @@ fn awaited(reason: String) -> Health {
 }
 
 impl Proxy {
-    /// Follows the primary to `address`.
-    pub fn switch_primary(&mut self, address: HostPort) {
+    /// Follows the primary to `address`, where the process with this run id is to answer.
+    pub fn switch_primary(&mut self, address: HostPort, run_id: Option<Arc<str>>) {
+        self.run_id = run_id;
         // While links fail nobody must dial the old address again.
         self.registry.health = awaited(format!("the primary has moved to {address}"));
         let id = |(index, link): (usize, &crate::upstream::link::Link)| LinkId {

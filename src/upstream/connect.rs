@@ -4,6 +4,7 @@
 //! the server's statistics show no commands of ours that fail.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,9 @@ pub struct Profile {
     pub protocol: Protocol,
     /// Database that it selects.
     pub database: u32,
+    /// The run id of the process that must answer, where it is known: another process at the same address is a restarted
+    /// one, maybe empty, and not served from before somebody has looked at its data.
+    pub run_id: Option<Arc<str>>,
     /// What CLIENT LIST shows; `None` leaves the name empty, for a client of ours to set.
     pub name: Option<&'static str>,
 }
@@ -59,6 +63,11 @@ pub enum ConnectError {
         /// The server's error line.
         text: String,
     },
+    /// Another process than the known one answers.
+    #[error(
+        "another process answers at its address (it was restarted?), waiting for a look at its data"
+    )]
+    Stranger,
     /// What answered does not speak RESP3.
     #[error("the answer to HELLO is not that of a Redis 6.0 or later")]
     Greeting,
@@ -117,10 +126,19 @@ async fn shake_hands(
     if profile.database != 0 {
         encode::request(&mut packet, &["SELECT", &database]);
     }
+    if profile.run_id.is_some() {
+        encode::request(&mut packet, &["INFO", "server"]);
+    }
     framed.send(&packet[..]).await.map_err(ConnectError::Lost)?;
     let hello = accepted("HELLO", receive(&mut framed).await?)?;
     if profile.database != 0 {
         accepted("SELECT", receive(&mut framed).await?)?;
+    }
+    if let Some(run_id) = &profile.run_id {
+        let info = receive(&mut framed).await?;
+        if is_stranger(&info, run_id) {
+            return Err(ConnectError::Stranger);
+        }
     }
     let facts = match profile.protocol {
         Protocol::Resp2 => None,
@@ -145,6 +163,15 @@ fn greeting(credentials: &Credentials, profile: &Profile) -> Vec<u8> {
     encode::request_bytes(&words)
 }
 
+/// Tells whether INFO shows another run id; a user that may not ask INFO can't tell.
+///
+/// Source: redis `src/server.c`, `genRedisInfoString`.
+fn is_stranger(info: &[u8], run_id: &str) -> bool {
+    let text = String::from_utf8_lossy(info);
+    let shown = text.lines().find_map(|line| line.strip_prefix("run_id:"));
+    shown.is_some_and(|shown| shown.trim_end() != run_id)
+}
+
 fn accepted(command: &'static str, reply: Bytes) -> Result<Bytes, ConnectError> {
     match reply.strip_prefix(b"-") {
         None => Ok(reply),
@@ -160,5 +187,21 @@ async fn receive(framed: &mut Framed<BoxStream, FrameCodec>) -> Result<Bytes, Co
         Some(Ok(frame)) => Ok(frame),
         Some(Err(error)) => Err(ConnectError::Lost(error)),
         None => Err(ConnectError::Lost(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_run_id_is_a_stranger_and_no_run_id_is_no_proof() {
+        let info = b"$40\r\n# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\n\r\n";
+        assert!(!is_stranger(info, "abc"));
+        assert!(is_stranger(info, "abd"));
+        assert!(!is_stranger(
+            b"-NOPERM this user has no permissions\r\n",
+            "abc"
+        ));
     }
 }
