@@ -4,7 +4,7 @@
 //!  client bytes ─► requests.rs ──────► handshake.rs ──► answered here
 //!                     │  one request at a time, by its kind
 //!                     ├─► links.rs ───► a shared link (tracked, general)
-//!                     ├─► own.rs ─────► the client's own (pinned) link
+//!                     ├─► own.rs ─────► the client's own (pinned) link, from pool.rs
 //!                     │     ▲ transactions.rs: MULTI, WATCH
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
@@ -30,6 +30,7 @@ mod handshake;
 mod links;
 mod loss;
 mod own;
+mod pool;
 mod replies;
 mod requests;
 mod state;
