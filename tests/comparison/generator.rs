@@ -110,6 +110,12 @@ impl Generator {
         if may_be_inline && self.random.chance(25) {
             self.change_case(&mut words[0]);
         }
+        // `*` makes the server's clock the id, and two servers do not read it at the same instant.
+        if words[0].eq_ignore_ascii_case(b"XADD") {
+            for word in words.iter_mut().skip(2).filter(|word| *word == b"*") {
+                *word = b"7-7".to_vec();
+            }
+        }
         let pushes =
             words.len() == 3 && words[0].eq_ignore_ascii_case(b"DEBUG") && words[2] == b"push";
         if pushes && self.protocol == 2 {
