@@ -205,7 +205,7 @@ impl Proxy {
     /// Gives a client that named itself a link that bears its name, if one is to spare.
     pub(super) fn give_name(&mut self, index: u32) {
         let client = &self.clients[index as usize];
-        let (protocol, database, id) = (client.protocol, client.database, client.id(index));
+        let (protocol, database) = (client.protocol, client.database);
         if client.own.is_some() || client.inflight > 0 {
             return;
         }
@@ -217,9 +217,8 @@ impl Proxy {
             }
             None => return,
         };
-        self.links[link.index as usize].owner = Some(id);
+        self.hand_over(link, index);
         let client = &mut self.clients[index as usize];
-        client.own = Some(link);
         client.held.identity = true;
         client.held.named = !client.by_library;
         self.introduce(index, link);

@@ -70,8 +70,7 @@ impl Proxy {
                 return Ok(None);
             }
         };
-        self.links[link.index as usize].owner = Some(id);
-        self.clients[index as usize].own = Some(link);
+        self.hand_over(link, index);
         Ok(Some(link))
     }
 
@@ -79,16 +78,22 @@ impl Proxy {
     /// client's for good, and CLIENT LIST and CLIENT KILL MAXAGE go by its age.
     pub(super) fn own_fresh_link(&mut self, index: u32) {
         let client = &self.clients[index as usize];
-        let (protocol, database, id) = (client.protocol, client.database, client.id(index));
+        let (protocol, database) = (client.protocol, client.database);
         let young = self.now.duration_since(client.since) < YOUNG;
         let free = client.own.is_none() && client.inflight == 0;
         // To dial would show in a MONITOR.
         let unwatched = self.observed.monitors == 0;
         if young && unwatched && free && self.registry.health == Health::Up && self.has_room() {
             let link = self.open_pinned(protocol, database);
-            self.links[link.index as usize].owner = Some(id);
-            self.clients[index as usize].own = Some(link);
+            self.hand_over(link, index);
         }
+    }
+
+    /// Makes a client the owner of a pinned link.
+    pub(super) fn hand_over(&mut self, link: LinkId, index: u32) {
+        let client = &mut self.clients[index as usize];
+        client.own = Some(link);
+        self.links[link.index as usize].owner = Some(client.id(index));
     }
 
     pub(super) fn take_spare(&mut self, protocol: Protocol, database: u32) -> Option<LinkId> {
