@@ -22,7 +22,7 @@ def version(command, pattern):
     return found.group(1) if found else "unknown"
 
 
-def surroundings(root, arguments, targets):
+def surroundings(root, arguments, targets, placement):
     """Machine, date, commit, versions: what a number means nothing without."""
     model = version(["cat", "/proc/cpuinfo"], r"model name\s*:\s*(.+)")
     commit = version(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], r"([0-9a-f]{7,})")
@@ -34,6 +34,7 @@ def surroundings(root, arguments, targets):
         "machine": f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit + (" with uncommitted changes" if dirty else "") + built,
+        "placement": str(placement),
         "redis": version(["redis-server", "--version"], r"v=(\S+)"),
         "load": f"redis-benchmark -c {CLIENTS} -d {VALUE_BYTES} -r {KEYS}, {arguments.rounds} rounds, "
                 f"{arguments.requests} requests unpipelined",

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 use crate::config::Listen;
-use crate::seam::{Accept, UnixAccept};
+use crate::seam::{self, Accept, UnixAccept};
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`, 4096 by default.
 const BACKLOG: u32 = 4096;
@@ -109,6 +109,7 @@ pub(super) fn tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener,
         // A restart must not wait for the old process's closed connections to time out.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
+        seam::spare_congestion_control(&socket, address.ip());
         socket.listen(BACKLOG)
     };
     bind().map_err(|source| Error::Tcp {

@@ -3,6 +3,7 @@
 //! There is no list of supported commands. What neither table knows takes a link of the client's own, where the server
 //! answers as it likes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -119,6 +120,8 @@ const SLOTS: usize = 1024;
 #[derive(Debug)]
 pub struct Table {
     slots: Vec<Option<(&'static str, Command)>>,
+    /// Where the last one was found: clients repeat themselves, most of all in pipelines.
+    last: Cell<usize>,
     server: Option<Arc<ServerCommands>>,
 }
 
@@ -126,6 +129,7 @@ impl Default for Table {
     fn default() -> Self {
         let mut table = Self {
             slots: vec![None; SLOTS],
+            last: Cell::new(0),
             server: None,
         };
         for &(name, kind, access, arity, (first, last, step)) in ROWS {
@@ -150,7 +154,15 @@ impl Default for Table {
 
 impl Table {
     /// Looks a command up by its name in any case.
+    #[inline]
     pub fn find(&self, name: &[u8]) -> Command {
+        match &self.slots[self.last.get()] {
+            Some((known, command)) if known.as_bytes().eq_ignore_ascii_case(name) => *command,
+            _ => self.look_up(name),
+        }
+    }
+
+    fn look_up(&self, name: &[u8]) -> Command {
         if name.len() > NAME_BYTES_MAX {
             return self.find_at_server(name);
         }
@@ -161,6 +173,7 @@ impl Table {
         let mut slot = hash(lower);
         while let Some((known, command)) = &self.slots[slot] {
             if known.as_bytes() == lower {
+                self.last.set(slot);
                 return *command;
             }
             slot = (slot + 1) % SLOTS;
@@ -260,6 +273,7 @@ mod tests {
             assert_eq!(table.find(name.as_bytes()).kind, *kind, "{name}");
             assert_eq!(table.find(name.to_uppercase().as_bytes()).kind, *kind);
         }
+        assert_eq!(table.find(b"get").kind, table.find(b"GeT").kind);
         assert_eq!(table.find(b"no-such-command").kind, Kind::Unknown);
         assert_eq!(table.find(b"").kind, Kind::Unknown);
         assert_eq!(table.find(&[b'x'; 5000]).kind, Kind::Unknown);
