@@ -91,11 +91,7 @@ pub fn spare_congestion_control(socket: impl AsFd, other_end: IpAddr) {
 
 impl Accept for TcpListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BoxStream>> {
-        TcpListener::poll_accept(self, cx).map(|accepted| {
-            let (stream, _) = accepted?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as BoxStream)
-        })
+        TcpListener::poll_accept(self, cx).map_ok(|(stream, _)| Box::new(stream) as BoxStream)
     }
 
     fn name(&self) -> String {

@@ -85,39 +85,41 @@ def ask(connection, *words):
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Which cores the load generator has, and which the servers.
+    """Which cores the load generator, Redis and the proxies have.
 
     Left to the scheduler, two cores and three busy processes fall into one of three arrangements and stay in it for
-    seconds; which one decides more than what is measured does (README.md, Findings).
+    seconds; which one decides more than what is measured does (README.md, placement).
     """
 
     generator: frozenset
-    servers: frozenset
+    redis: frozenset
+    proxies: frozenset
 
     @classmethod
-    def free(cls):
-        cores = frozenset(os.sched_getaffinity(0))
-        return cls(cores, cores)
-
-    @classmethod
-    def split(cls):
-        """The last core for the load generator, the others for everybody else; a single core is shared."""
+    def named(cls, name):
+        """One of `PLACEMENTS`; a single core is shared by all."""
         cores = sorted(os.sched_getaffinity(0))
-        return cls(frozenset(cores[-1:]), frozenset(cores[:-1] or cores))
+        first, others, last, everywhere = map(frozenset, (cores[:1], cores[1:] or cores, cores[-1:], cores))
+        return {
+            "deployed": cls(others, first, others),
+            "beside-redis": cls(last, frozenset(cores[:-1] or cores), frozenset(cores[:-1] or cores)),
+            "free": cls(everywhere, everywhere, everywhere),
+        }[name]
 
     def take_generator(self):
         """Puts this process, and the load generators that it starts, in their place."""
         os.sched_setaffinity(0, self.generator)
 
-    def take_server(self):
+    def take_server(self, name):
         """The same for a server, between fork and exec."""
-        os.sched_setaffinity(0, self.servers)
+        os.sched_setaffinity(0, self.redis if name == "redis" else self.proxies)
 
     def __str__(self):
-        if self.generator == self.servers:
-            return "left to the scheduler"
-        spelled = ["+".join(map(str, sorted(cores))) for cores in (self.generator, self.servers)]
-        return f"load generator on core {spelled[0]}, servers on {spelled[1]}"
+        places = {"load generator": self.generator, "proxies": self.proxies, "Redis": self.redis}
+        return ", ".join(f"{name} on core {'+'.join(map(str, sorted(cores)))}" for name, cores in places.items())
+
+
+PLACEMENTS = ("deployed", "beside-redis", "free")
 
 
 @dataclasses.dataclass
@@ -208,8 +210,10 @@ class Stack:
     def start(self, name, command, addresses):
         log = os.path.join(self.directory, f"{name}.log")
         with open(log, "wb") as output:
+            # A session of its own, as a service has: the scheduler shares cores out among sessions before processes.
             process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                                       preexec_fn=self.placement.take_server)
+                                       start_new_session=True,
+                                       preexec_fn=lambda: self.placement.take_server(name))
         self.targets[name] = target = Target(name, process, addresses, log)
         for transport in TRANSPORTS:
             self.await_ready(target, addresses[transport])

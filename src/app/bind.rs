@@ -108,6 +108,8 @@ pub(super) fn tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener,
         };
         // A restart must not wait for the old process's closed connections to time out.
         socket.set_reuseaddr(true)?;
+        // A connection inherits this from its listener: one system call less for each.
+        socket.set_nodelay(true)?;
         socket.bind(address)?;
         seam::spare_congestion_control(&socket, address.ip());
         socket.listen(BACKLOG)
