@@ -18,13 +18,10 @@ const BARRIER_CHANNEL: &str = "gripfast:barrier";
 impl Proxy {
     /// Sends a request over the client's own link.
     pub(super) fn send_own(&mut self, request: Request<'_>, settle: Option<Settle>) -> Taken {
-        let link = match self.own_link(request.client) {
-            Ok(Some(link)) => link,
-            Ok(None) => return Taken::Stalled,
-            Err(kind) => {
-                self.refuse(request.client, kind);
-                return Taken::Bytes(request.length);
-            }
+        let found = self.own_link(request.client);
+        let link = match self.found_link(found, request.client, request.length) {
+            Ok(link) => link,
+            Err(taken) => return taken,
         };
         self.send_over(link, request, settle)
     }
@@ -54,24 +51,17 @@ impl Proxy {
         if matches!(settle, Settle::Hello | Settle::Auth) {
             self.own_fresh_link(request.client);
         }
-        let taken = match self.own_link(request.client) {
-            Ok(Some(link)) => {
-                if may_keep_link {
-                    self.introduce(request.client, link);
-                    self.links[link.index as usize].spent = true;
-                }
-                self.send_over(link, request, Some(settle))
-            }
-            Ok(None) => Taken::Stalled,
-            Err(kind) => {
-                self.refuse(request.client, kind);
-                return Taken::Bytes(request.length);
-            }
+        let found = self.own_link(request.client);
+        let link = match self.found_link(found, request.client, request.length) {
+            Ok(link) => link,
+            Err(taken) => return taken,
         };
-        let client = &mut self.clients[request.client as usize];
-        if matches!(taken, Taken::Bytes(_)) && client.inflight > 0 {
-            client.stall = Stall::Settling;
+        if may_keep_link {
+            self.introduce(request.client, link);
+            self.links[link.index as usize].spent = true;
         }
+        let taken = self.send_over(link, request, Some(settle));
+        self.clients[request.client as usize].stall = Stall::Settling;
         taken
     }
 
@@ -114,13 +104,10 @@ impl Proxy {
             }
             Barrier::None => {}
         }
-        let link = match self.own_link(request.client) {
-            Ok(Some(link)) => link,
-            Ok(None) => return Taken::Stalled,
-            Err(kind) => {
-                self.refuse(request.client, kind);
-                return Taken::Bytes(request.length);
-            }
+        let found = self.own_link(request.client);
+        let link = match self.found_link(found, request.client, request.length) {
+            Ok(link) => link,
+            Err(taken) => return taken,
         };
         let waits_for_file = request
             .word(0)
@@ -192,12 +179,26 @@ impl Proxy {
     /// Sends a command that must reach a busy server: it would refuse a SELECT, so the link is one of database 0, where
     /// links begin; these commands mean the same in each.
     pub(super) fn send_rescue(&mut self, request: Request<'_>) -> Taken {
-        match self.own_link_in(request.client, 0) {
-            Ok(Some(link)) => self.send_over(link, request, None),
-            Ok(None) => Taken::Stalled,
+        let found = self.own_link_in(request.client, 0);
+        match self.found_link(found, request.client, request.length) {
+            Ok(link) => self.send_over(link, request, None),
+            Err(taken) => taken,
+        }
+    }
+
+    /// Turns the answer to [`Proxy::own_link`] into a link, or into what became of the request without one.
+    pub(super) fn found_link(
+        &mut self,
+        found: Result<Option<LinkId>, ErrorKind>,
+        index: u32,
+        length: usize,
+    ) -> Result<LinkId, Taken> {
+        match found {
+            Ok(Some(link)) => Ok(link),
+            Ok(None) => Err(Taken::Stalled),
             Err(kind) => {
-                self.refuse(request.client, kind);
-                Taken::Bytes(request.length)
+                self.refuse(index, kind);
+                Err(Taken::Bytes(length))
             }
         }
     }

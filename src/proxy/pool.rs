@@ -136,6 +136,10 @@ impl Proxy {
         let (protocol, database) = (client.protocol, client.database);
         self.shared(Lane::Tracked, index);
         self.shared(Lane::General, index);
+        // To dial would show in a MONITOR.
+        if self.observed.monitors > 0 {
+            return;
+        }
         let links = &self.links;
         let spare = self.registry.count_idle(|id| {
             let link = &links[id.index as usize];

@@ -112,13 +112,10 @@ impl Proxy {
 
     /// Gives a client a connection to the server for good: its bytes pass unread from here on.
     pub(super) fn go_raw(&mut self, index: u32, bytes: &[u8], length: usize) -> Taken {
-        let link = match self.own_link(index) {
-            Ok(Some(link)) => link,
-            Ok(None) => return Taken::Stalled,
-            Err(kind) => {
-                self.refuse(index, kind);
-                return Taken::Bytes(length);
-            }
+        let found = self.own_link(index);
+        let link = match self.found_link(found, index, length) {
+            Ok(link) => link,
+            Err(taken) => return taken,
         };
         self.introduce(index, link);
         self.make_raw(index, link);
