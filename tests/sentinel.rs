@@ -9,8 +9,6 @@
     reason = "a test fails by panicking and tells by printing"
 )]
 
-#[path = "sentinel/cluster.rs"]
-mod cluster;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -21,8 +19,7 @@ mod harness;
 
 use std::time::Duration;
 
-use cluster::{Cluster, Plan};
-use harness::{Client, Sidecar, Stopwatch, Version, against_redis, pause, until};
+use harness::{Client, Cluster, Plan, Sidecar, Stopwatch, Version, against_redis, pause, until};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -269,7 +266,7 @@ macro_rules! matrix {
                     return;
                 }
                 if let Some(version) = super::harness::version($name) {
-                    let _turn = super::cluster::Turn::take();
+                    let _turn = super::harness::Turn::take();
                     test(&version);
                 }
             }

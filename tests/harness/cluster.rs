@@ -5,30 +5,34 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::harness::{Client, Scratch, Server, Version, free_port, until};
+use super::client::Client;
+use super::scratch::Scratch;
+use super::server::{Server, free_port};
+use super::versions::Version;
+use super::wait::until;
 
 /// How long a cluster may take to be complete: Sentinels find each other over a channel that they publish to every 2 s.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test wants of a cluster.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// After how many ms Sentinels take the primary for down.
-    pub(crate) down_after_ms: u32,
+    pub down_after_ms: u32,
     /// Passwords of the data and of the Sentinels.
-    pub(crate) passwords: Option<(&'static str, &'static str)>,
+    pub passwords: Option<(&'static str, &'static str)>,
 }
 
 /// The servers, killed on drop.
-pub(crate) struct Cluster {
+pub struct Cluster {
     /// The first is the primary at the start.
-    pub(crate) nodes: Vec<Server>,
-    pub(crate) sentinels: Vec<Sentinel>,
+    pub nodes: Vec<Server>,
+    pub sentinels: Vec<Sentinel>,
     plan: Plan,
 }
 
 impl Cluster {
-    pub(crate) fn start(version: &Version, plan: Plan) -> Self {
+    pub fn start(version: &Version, plan: Plan) -> Self {
         let mut login: Vec<&str> = vec!["--repl-diskless-sync-delay", "0"];
         if let Some((data, _)) = plan.passwords {
             login.extend(["--requirepass", data, "--masterauth", data]);
@@ -50,7 +54,7 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn sentinel_ports(&self) -> Vec<u16> {
+    pub fn sentinel_ports(&self) -> Vec<u16> {
         self.sentinels
             .iter()
             .map(|sentinel| sentinel.port)
@@ -58,7 +62,7 @@ impl Cluster {
     }
 
     /// A connection to a node, past the sidecar.
-    pub(crate) fn node(&self, index: usize) -> Client {
+    pub fn node(&self, index: usize) -> Client {
         let mut client = self.nodes[index].client();
         if let Some((data, _)) = self.plan.passwords {
             assert_eq!(client.ask(&format!("AUTH {data}")), "+OK");
@@ -67,7 +71,7 @@ impl Cluster {
     }
 
     /// A connection to a Sentinel.
-    pub(crate) fn sentinel(&self, index: usize) -> Client {
+    pub fn sentinel(&self, index: usize) -> Client {
         let mut client = Client::connect(&format!("127.0.0.1:{}", self.sentinels[index].port));
         if let Some((_, sentinel)) = self.plan.passwords {
             assert_eq!(client.ask(&format!("AUTH {sentinel}")), "+OK");
@@ -88,7 +92,7 @@ impl Cluster {
     }
 
     /// Waits until these nodes follow a primary.
-    pub(crate) fn wait_until_replicated(&self, nodes: &[usize]) {
+    pub fn wait_until_replicated(&self, nodes: &[usize]) {
         until("replicas that follow", START_PATIENCE, || {
             let up = |node: &usize| {
                 self.node(*node)
@@ -101,8 +105,8 @@ impl Cluster {
 }
 
 /// A Sentinel, killed on drop.
-pub(crate) struct Sentinel {
-    pub(crate) port: u16,
+pub struct Sentinel {
+    pub port: u16,
     child: Child,
     _scratch: Scratch,
 }
@@ -144,7 +148,7 @@ impl Sentinel {
         sentinel
     }
 
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -163,11 +167,11 @@ static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// One of the clusters that may run at once, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn(());
+pub struct Turn(());
 
 impl Turn {
     /// Waits for a free turn.
-    pub(crate) fn take() -> Self {
+    pub fn take() -> Self {
         let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = TAKEN
             .1
