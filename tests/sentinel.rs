@@ -19,7 +19,9 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{Client, Cluster, Plan, Sidecar, Stopwatch, Version, against_redis, pause, until};
+use harness::{
+    Client, Cluster, Plan, SWITCH_SAYS, Sidecar, Stopwatch, Version, against_redis, pause, until,
+};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,9 +31,6 @@ const PLAN: Plan = Plan {
     down_after_ms: 2000,
     passwords: None,
 };
-
-/// What a switch makes the sidecar say, besides what it says of Sentinels.
-const SWITCH_SAYS: &[&str] = &["control link down", "waiting for the primary"];
 
 /// The topology part of `/status`.
 fn topology(sidecar: &Sidecar) -> Value {

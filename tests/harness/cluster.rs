@@ -14,6 +14,9 @@ use super::wait::until;
 /// How long a cluster may take to be complete: Sentinels find each other over a channel that they publish to every 2 s.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a switch makes the sidecar say, besides what it says of Sentinels.
+pub const SWITCH_SAYS: &[&str] = &["control link down", "waiting for the primary"];
+
 /// What a test wants of a cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -24,6 +27,7 @@ pub struct Plan {
 }
 
 /// The servers, killed on drop.
+#[derive(Debug)]
 pub struct Cluster {
     /// The first is the primary at the start.
     pub nodes: Vec<Server>,
@@ -102,9 +106,33 @@ impl Cluster {
             nodes.iter().all(up).then_some(())
         });
     }
+
+    /// Waits until the replicas have all that the first primary holds now.
+    pub fn wait_until_caught_up(&self) {
+        let offset = |index: usize| -> Option<u64> {
+            let about = self.node(index).ask("INFO replication");
+            let (_, rest) = about.split_once("master_repl_offset:")?;
+            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
+            rest[..end].parse().ok()
+        };
+        let written = offset(0).expect("a primary tells its offset");
+        until("replicas that have everything", START_PATIENCE, || {
+            let has = |index| offset(index).is_some_and(|offset| offset >= written);
+            (1..self.nodes.len()).all(has).then_some(())
+        });
+    }
+
+    /// Asks a Sentinel for a planned failover, again until it agrees: it may be short of news from the replicas.
+    pub fn switch_over(&self) {
+        until("a planned failover that begins", START_PATIENCE, || {
+            let answer = self.sentinel(0).ask("SENTINEL FAILOVER mymaster");
+            (answer == "+OK").then_some(())
+        });
+    }
 }
 
 /// A Sentinel, killed on drop.
+#[derive(Debug)]
 pub struct Sentinel {
     pub port: u16,
     child: Child,

@@ -14,7 +14,7 @@ mod versions;
 mod wait;
 
 pub use client::{Client, encode};
-pub use cluster::{Cluster, Plan, Turn};
+pub use cluster::{Cluster, Plan, SWITCH_SAYS, Turn};
 pub use frame::{Value, escape, frame_end, parse};
 pub use random::{Random, seed};
 pub use scratch::Scratch;
