@@ -35,6 +35,17 @@ pub struct Config {
 }
 
 impl Config {
+    /// The defaults, in front of the one server at `address`.
+    pub fn standalone(address: HostPort) -> Self {
+        Self {
+            upstream: Upstream {
+                source: Source::Standalone(address),
+                ..Upstream::default()
+            },
+            ..Self::default()
+        }
+    }
+
     /// Reads and checks the file at `path`, and the password file that it names.
     ///
     /// # Errors

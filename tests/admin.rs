@@ -4,39 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gripfast::admin::{State, serve};
-use gripfast::config::{Admin, Config, Credentials, Listen, Source, Upstream};
+use gripfast::config::Config;
 use gripfast::data_plane::{Handle, Message, Report};
 use gripfast::metrics::Recorder;
-use gripfast::seam::HostPort;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-
-fn config() -> Config {
-    Config {
-        listen: Listen {
-            tcp: Vec::new(),
-            unix: None,
-            clients_max: 1,
-            output_bytes_max: 1,
-            ..Listen::default()
-        },
-        upstream: Upstream {
-            source: Source::Standalone(HostPort {
-                host: "redis.example".into(),
-                port: 6379,
-            }),
-            credentials: Credentials::default(),
-            pinned_max: 1,
-        },
-        admin: Admin {
-            listen: ([127, 0, 0, 1], 0).into(),
-        },
-        shutdown_grace: Duration::from_secs(1),
-        ..Config::default()
-    }
-}
 
 #[tokio::test]
 async fn port_answers_until_the_shutdown() {
@@ -48,7 +22,7 @@ async fn port_answers_until_the_shutdown() {
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("bound");
-    let state = State::new(Arc::new(config()), data, Arc::new(Recorder::new()));
+    let state = State::new(Arc::new(Config::default()), data, Arc::new(Recorder::new()));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(serve(listener, state, async {
         let _ = stopped.await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gripfast::command::table::{ServerCommand, ServerCommands};
-use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Source, Upstream};
+use gripfast::config::{Config, Credentials, Secret};
 use gripfast::control_plane;
 use gripfast::data_plane::{Handle, Message};
 use gripfast::metrics::Recorder;
@@ -61,28 +61,11 @@ struct Control {
 
 impl Control {
     fn start(port: u16, credentials: Credentials) -> Self {
-        let config = Config {
-            listen: Listen {
-                tcp: Vec::new(),
-                unix: None,
-                clients_max: 1,
-                output_bytes_max: 1,
-                ..Listen::default()
-            },
-            upstream: Upstream {
-                source: Source::Standalone(HostPort {
-                    host: "localhost".into(),
-                    port,
-                }),
-                credentials,
-                pinned_max: 1,
-            },
-            admin: Admin {
-                listen: ([127, 0, 0, 1], 0).into(),
-            },
-            shutdown_grace: Duration::from_secs(1),
-            ..Config::default()
-        };
+        let mut config = Config::standalone(HostPort {
+            host: "localhost".into(),
+            port,
+        });
+        config.upstream.credentials = credentials;
         let (data, inbox) = Handle::channel();
         let metrics = Arc::new(Recorder::new());
         let run = control_plane::run(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gripfast::config::{Admin, Config, Credentials, Listen, Secret, Source, Upstream};
+use gripfast::config::{Config, Secret};
 use gripfast::control_plane;
 use gripfast::data_plane::Handle;
 use gripfast::metrics::Recorder;
@@ -71,34 +71,6 @@ impl Write for Log {
     }
 }
 
-fn config() -> Config {
-    Config {
-        listen: Listen {
-            tcp: Vec::new(),
-            unix: None,
-            clients_max: 1,
-            output_bytes_max: 1,
-            ..Listen::default()
-        },
-        upstream: Upstream {
-            source: Source::Standalone(HostPort {
-                host: "redis.example".into(),
-                port: 6379,
-            }),
-            credentials: Credentials {
-                username: None,
-                password: Some(Secret::new(PASSWORD.into())),
-            },
-            pinned_max: 1,
-        },
-        admin: Admin {
-            listen: ([127, 0, 0, 1], 0).into(),
-        },
-        shutdown_grace: Duration::from_secs(1),
-        ..Config::default()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn log_has_one_line_a_state_change_and_no_secret() {
     let log = Log::default();
@@ -109,10 +81,15 @@ async fn log_has_one_line_a_state_change_and_no_secret() {
         .with_ansi(false)
         .init();
     let dialler = Arc::new(Dialler::default());
+    let mut config = Config::standalone(HostPort {
+        host: "redis.example".into(),
+        port: 6379,
+    });
+    config.upstream.credentials.password = Some(Secret::new(PASSWORD.into()));
     // The other end stays here, so that the data thread seems to live.
     let (data, _inbox) = Handle::channel();
     let running = control_plane::run_seeded(
-        Arc::new(config()),
+        Arc::new(config),
         data,
         Arc::clone(&dialler) as Arc<dyn Dial>,
         Arc::new(Recorder::new()),

@@ -1,4 +1,5 @@
-//! Real session libraries, each in a small web app that runs as two processes on one store, driven over HTTP through a session's life.
+//! Real session libraries, each in a small web app that runs as two processes on one store, driven over HTTP through a
+//! session's life: in front of one Redis, and through a planned failover in front of a primary that Sentinels name.
 //!
 //! `tests/libraries/README.md` tells what each app does and how to add one. `GRIPFAST_LIBRARIES` names the folder of
 //! what `tests/libraries/install.sh` installed; without it these tests say so and have nothing to run.
@@ -21,6 +22,7 @@ mod libraries {
     mod app;
     mod browser;
     mod every;
+    mod failover;
     mod life;
     mod store;
 }

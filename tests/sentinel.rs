@@ -9,8 +9,6 @@
     reason = "a test fails by panicking and tells by printing"
 )]
 
-#[path = "sentinel/cluster.rs"]
-mod cluster;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -21,8 +19,9 @@ mod harness;
 
 use std::time::Duration;
 
-use cluster::{Cluster, Plan};
-use harness::{Client, Sidecar, Stopwatch, Version, against_redis, pause, until};
+use harness::{
+    Client, Cluster, Plan, SWITCH_SAYS, Sidecar, Stopwatch, Version, against_redis, pause, until,
+};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,9 +31,6 @@ const PLAN: Plan = Plan {
     down_after_ms: 2000,
     passwords: None,
 };
-
-/// What a switch makes the sidecar say, besides what it says of Sentinels.
-const SWITCH_SAYS: &[&str] = &["control link down", "waiting for the primary"];
 
 /// The topology part of `/status`.
 fn topology(sidecar: &Sidecar) -> Value {
@@ -269,7 +265,7 @@ macro_rules! matrix {
                     return;
                 }
                 if let Some(version) = super::harness::version($name) {
-                    let _turn = super::cluster::Turn::take();
+                    let _turn = super::harness::Turn::take();
                     test(&version);
                 }
             }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::command::table::ServerCommands;
-use crate::config::{Admin, Credentials, Listen, Secret, Source, Upstream};
+use crate::config::Secret;
 use crate::data_plane::Message;
 use crate::seam::{BoxStream, Dialing, HostPort};
 
@@ -102,10 +102,14 @@ fn start(scripts: Vec<Script>, password: Option<&str>) -> Running {
     });
     let (data, inbox) = Handle::channel();
     let metrics = Arc::new(Recorder::new());
-    let config = Arc::new(config(password));
+    let mut config = Config::standalone(HostPort {
+        host: "redis.example".into(),
+        port: 6379,
+    });
+    config.upstream.credentials.password = password.map(|password| Secret::new(password.into()));
     let dial = Arc::clone(&dialler) as Arc<dyn Dial>;
     let running = run_seeded(
-        config,
+        Arc::new(config),
         data,
         dial,
         Arc::clone(&metrics),
@@ -118,34 +122,6 @@ fn start(scripts: Vec<Script>, password: Option<&str>) -> Running {
         inbox,
         metrics,
         task,
-    }
-}
-
-fn config(password: Option<&str>) -> Config {
-    Config {
-        listen: Listen {
-            tcp: Vec::new(),
-            unix: None,
-            clients_max: 1,
-            output_bytes_max: 1,
-            ..Listen::default()
-        },
-        upstream: Upstream {
-            source: Source::Standalone(HostPort {
-                host: "redis.example".into(),
-                port: 6379,
-            }),
-            credentials: Credentials {
-                username: None,
-                password: password.map(|password| Secret::new(password.into())),
-            },
-            pinned_max: 1,
-        },
-        admin: Admin {
-            listen: ([127, 0, 0, 1], 0).into(),
-        },
-        shutdown_grace: Duration::from_secs(1),
-        ..Config::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //! server in the sidecar's place (a test that then fails has a wrong expectation), `GRIPFAST_TEST_SEED` repeats a run.
 
 mod client;
+mod cluster;
 mod frame;
 mod random;
 mod scratch;
@@ -13,6 +14,7 @@ mod versions;
 mod wait;
 
 pub use client::{Client, encode};
+pub use cluster::{Cluster, Plan, SWITCH_SAYS, Turn};
 pub use frame::{Value, escape, frame_end, parse};
 pub use random::{Random, seed};
 pub use scratch::Scratch;

@@ -53,18 +53,26 @@ impl Browser {
         !self.cookies.is_empty()
     }
 
+    /// Posts where the app may fail: the error is what it answered instead.
+    pub(super) fn try_post(&mut self, port: u16, path: &str, body: &str) -> Result<Held, String> {
+        self.try_ask(port, "POST", path, body)
+    }
+
     fn ask(&mut self, port: u16, method: &str, path: &str, body: &str) -> Held {
+        self.try_ask(port, method, path, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn try_ask(&mut self, port: u16, method: &str, path: &str, body: &str) -> Result<Held, String> {
         let answer = self
             .exchange(port, method, path, body)
-            .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+            .map_err(|error| error.to_string())?;
         let (head, body) = answer
             .split_once("\r\n\r\n")
-            .unwrap_or_else(|| panic!("{method} {path}: no head ends in {answer:?}"));
-        assert_eq!(
-            head.split(' ').nth(1),
-            Some("200"),
-            "{method} {path}: {head}\n{body:.2000}"
-        );
+            .ok_or_else(|| format!("no head ends in {answer:?}"))?;
+        if head.split(' ').nth(1) != Some("200") {
+            return Err(format!("{head}\n{body:.2000}"));
+        }
         for line in head.lines() {
             if let Some((name, value)) = line.split_once(": ")
                 && name.eq_ignore_ascii_case("set-cookie")
@@ -72,8 +80,7 @@ impl Browser {
                 self.keep(value);
             }
         }
-        serde_json::from_str(body)
-            .unwrap_or_else(|error| panic!("{method} {path}: {error} in {head}\n{body:.2000}"))
+        serde_json::from_str(body).map_err(|error| format!("{error} in {head}\n{body:.2000}"))
     }
 
     /// HTTP/1.0, so that the answer ends where the connection ends, in no chunks.

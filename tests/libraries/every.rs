@@ -1,58 +1,52 @@
-//! Each library's test: all its set-ups at once, over TCP and over the Unix socket.
+//! Each library's tests: all its set-ups at once, in front of one Redis and in front of a primary that Sentinels name.
 
 use std::thread;
+
+use crate::harness::against_redis;
 
 use super::app::{Library, installed};
 use super::life::{drive, named};
 use super::store::Setup;
 
-fn lives_through(library: Library) {
+fn in_all(setups: Vec<Setup>) {
     if installed().is_none() {
         return;
     }
     thread::scope(|scope| {
-        for setup in Setup::all(library) {
+        for setup in setups {
             named(scope, setup.name(), move || drive(setup));
         }
     });
 }
 
-#[test]
-fn express_session_over_node_redis() {
-    lives_through(Library::NodeRedis);
+macro_rules! libraries {
+    ($($module:ident = $library:ident;)+) => {
+        $(mod $module {
+            use super::{Library, Setup, against_redis, in_all};
+
+            #[test]
+            fn sessions_live_over_tcp_and_over_the_unix_socket() {
+                in_all(Setup::standalone(Library::$library));
+            }
+
+            #[test]
+            fn sessions_outlive_a_planned_failover() {
+                // Redis itself does not follow a primary.
+                if !against_redis() {
+                    in_all(Setup::with_sentinels(Library::$library));
+                }
+            }
+        })+
+    };
 }
 
-#[test]
-fn express_session_over_ioredis() {
-    lives_through(Library::Ioredis);
-}
-
-#[test]
-fn django_cache_sessions() {
-    lives_through(Library::Django);
-}
-
-#[test]
-fn flask_session() {
-    lives_through(Library::Flask);
-}
-
-#[test]
-fn tower_sessions_over_fred_in_resp2() {
-    lives_through(Library::TowerResp2);
-}
-
-#[test]
-fn tower_sessions_over_fred_in_resp3() {
-    lives_through(Library::TowerResp3);
-}
-
-#[test]
-fn phpredis_session_handler_with_locking() {
-    lives_through(Library::Phpredis);
-}
-
-#[test]
-fn redis_rack() {
-    lives_through(Library::RedisRack);
+libraries! {
+    express_session_over_node_redis = NodeRedis;
+    express_session_over_ioredis = Ioredis;
+    django_cache_sessions = Django;
+    flask_session = Flask;
+    tower_sessions_over_fred_in_resp2 = TowerResp2;
+    tower_sessions_over_fred_in_resp3 = TowerResp3;
+    phpredis_session_handler_with_locking = Phpredis;
+    redis_rack = RedisRack;
 }

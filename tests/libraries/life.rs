@@ -7,7 +7,8 @@ use crate::harness::{Random, Stopwatch, pause, seed, until};
 
 use super::app::App;
 use super::browser::{Browser, Held};
-use super::store::{Setup, Store};
+use super::failover::outlive_a_planned_failover;
+use super::store::{Setup, Source, Store};
 
 /// Lifetime of a session where its end is not waited for, in seconds.
 const LONG_TTL: u32 = 600;
@@ -28,7 +29,7 @@ const COUNTERS: usize = 12;
 /// Size of a large session.
 const LARGE_BYTES: usize = 256 * 1024;
 
-/// Drives one set-up through everything.
+/// Drives one set-up through everything, and then, where there are Sentinels, through a planned failover.
 pub(super) fn drive(setup: Setup) {
     let watch = Stopwatch::start();
     let store = Store::start(setup);
@@ -56,6 +57,9 @@ pub(super) fn drive(setup: Setup) {
         }
     });
     store.check();
+    if setup.source == Source::Sentinels {
+        outlive_a_planned_failover(&store, two, &setup.name());
+    }
     eprintln!(
         "{}: {:.1} s, start {:.1} s",
         setup.name(),
@@ -65,7 +69,7 @@ pub(super) fn drive(setup: Setup) {
 }
 
 /// Log in, read, update, touch; what one process wrote the other reads.
-fn lives([one, other]: [u16; 2]) {
+pub(super) fn lives([one, other]: [u16; 2]) {
     let mut browser = Browser::default();
     assert_eq!(browser.read(one), nobody());
     assert_eq!(browser.post(one, "/login", "Zoë"), holds("Zoë", None));
@@ -85,7 +89,7 @@ fn lives([one, other]: [u16; 2]) {
 }
 
 /// The new id has everything, the old one nothing, in either process.
-fn changes_its_id([one, other]: [u16; 2]) {
+pub(super) fn changes_its_id([one, other]: [u16; 2]) {
     let mut browser = Browser::default();
     browser.post(one, "/login", "ann");
     browser.post(other, "/update", "kept");
@@ -112,7 +116,7 @@ fn changes_its_id([one, other]: [u16; 2]) {
 }
 
 /// A cookie that was logged out is nobody's in either process, however often it comes back.
-fn logs_out([one, other]: [u16; 2]) {
+pub(super) fn logs_out([one, other]: [u16; 2]) {
     for (here, there) in [(one, other), (other, one)] {
         let mut browser = Browser::default();
         browser.post(here, "/login", "bob");
@@ -269,11 +273,11 @@ fn expires(store: &Store, short: &App, two: [u16; 2]) {
     }
 }
 
-fn nobody() -> Held {
+pub(super) fn nobody() -> Held {
     Held::default()
 }
 
-fn holds(user: &str, value: Option<&str>) -> Held {
+pub(super) fn holds(user: &str, value: Option<&str>) -> Held {
     Held {
         user: Some(user.to_owned()),
         value: value.map(str::to_owned),

@@ -1,11 +1,26 @@
-//! What stands behind the apps of one set-up: a Redis, the sidecar in front of it, and a look at Redis past the sidecar.
+//! What stands behind the apps of one set-up: a Redis or a cluster with Sentinels, the sidecar in front of it, and a look
+//! at Redis past the sidecar.
 
-use crate::harness::{Client, Server, Sidecar, Value, any_version, parse};
+use std::time::Duration;
+
+use crate::harness::{
+    Client, Cluster, Plan, SWITCH_SAYS, Server, Sidecar, Turn, Value, Wishes, any_version, parse,
+    until,
+};
 
 use super::app::{App, Library};
 
 /// Holds what a URL, a query string and YAML each would want escaped; no space, as fred says HELLO inline.
 const PASSWORD: &str = "p:s/w@r+d%26&?#";
+
+/// What Sentinels want to hear where Redis wants a password.
+const SENTINEL_PASSWORD: &str = "of-sentinels";
+
+/// After how many ms Sentinels take the primary for down: never, however busy the machine. Failovers here are planned.
+const DOWN_AFTER_MS: u32 = 60_000;
+
+/// How long the sidecar may need until it serves from a new primary.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The database beside 0 that is tried.
 const DATABASE: u8 = 3;
@@ -17,6 +32,13 @@ pub(super) enum Transport {
     Unix,
 }
 
+/// How the sidecar finds the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Standalone,
+    Sentinels,
+}
+
 /// One way to set a library up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
@@ -24,35 +46,54 @@ pub(super) struct Setup {
     pub(super) transport: Transport,
     /// With a password, which the sidecar asks for too, and database 3; else neither.
     pub(super) secured: bool,
+    pub(super) source: Source,
 }
 
 /// The store of one set-up.
 #[derive(Debug)]
 pub(super) struct Store {
     setup: Setup,
-    // Before the server: dropped first, it has no lost link to complain about.
+    // Before the servers: dropped first, it has no lost link to complain about.
     sidecar: Sidecar,
-    server: Server,
+    servers: Servers,
+}
+
+/// What stands behind the sidecar.
+#[derive(Debug)]
+enum Servers {
+    One(Server),
+    /// With the right to be one of the few clusters at once.
+    Cluster(Cluster, Turn),
 }
 
 impl Setup {
-    /// All ways to set `library` up.
-    pub(super) fn all(library: Library) -> Vec<Self> {
+    /// All ways to set `library` up in front of one Redis.
+    pub(super) fn standalone(library: Library) -> Vec<Self> {
         let transports = [Transport::Tcp, Transport::Unix].into_iter();
         let setups = transports.flat_map(|transport| {
             [false, true].map(|secured| Self {
                 library,
                 transport,
                 secured,
+                source: Source::Standalone,
             })
         });
         setups.collect()
     }
 
+    /// Those over TCP, in front of a primary that Sentinels name.
+    pub(super) fn with_sentinels(library: Library) -> Vec<Self> {
+        let setups = Self::standalone(library).into_iter();
+        let setups = setups.filter(|setup| setup.transport == Transport::Tcp);
+        let source = Source::Sentinels;
+        setups.map(|setup| Self { source, ..setup }).collect()
+    }
+
     /// Its name, for threads and messages.
     pub(super) fn name(&self) -> String {
         let secured = if self.secured { ", password" } else { "" };
-        format!("{:?} over {:?}{secured}", self.library, self.transport)
+        let (library, transport, source) = (self.library, self.transport, self.source);
+        format!("{library:?} over {transport:?}, {source:?}{secured}")
     }
 
     fn database(&self) -> u8 {
@@ -63,22 +104,21 @@ impl Setup {
 impl Store {
     /// Starts Redis and the sidecar.
     pub(super) fn start(setup: Setup) -> Self {
-        let version = any_version();
-        let (server, wishes);
+        let servers = Servers::start(setup);
+        let mut wishes = servers.sidecar();
         if setup.secured {
-            server = Server::start_with(&version, &["--requirepass", PASSWORD]);
             // As Redis itself would, the sidecar wants the library to say the password.
-            wishes = Sidecar::before(&server)
+            wishes = wishes
                 .listen("require_auth: true")
                 .upstream(&format!("password: {PASSWORD:?}"));
-        } else {
-            server = Server::start(&version);
-            wishes = Sidecar::before(&server);
+            if setup.source == Source::Sentinels {
+                wishes = wishes.upstream(&format!("sentinel_password: {SENTINEL_PASSWORD:?}"));
+            }
         }
         Self {
             setup,
             sidecar: wishes.start(),
-            server,
+            servers,
         }
     }
 
@@ -100,6 +140,35 @@ impl Store {
             environment.push(("REDIS_DATABASE", DATABASE.to_string()));
         }
         App::start(self.setup.library, &environment)
+    }
+
+    /// Has Sentinels make a replica the primary, and waits until the sidecar serves from it.
+    pub(super) fn switch_over(&self) {
+        let Servers::Cluster(cluster, _) = &self.servers else {
+            panic!("a single server has no replica");
+        };
+        let before = self.status()["upstream"].clone();
+        assert_eq!(before["generation"], 1, "no failover so far: {before}");
+        cluster.switch_over();
+        let after = until("service from a new primary", SWITCH_PATIENCE, || {
+            let mut now = self.status();
+            let serves = now["state"]["ready"] == true && now["upstream"]["generation"] == 2;
+            serves.then(|| now["upstream"].take())
+        });
+        assert_ne!(after["address"], before["address"]);
+        assert_eq!(after["topology"]["switches"][0]["reason"], "switchover");
+    }
+
+    /// Waits until the replicas have all sessions that were answered for so far.
+    pub(super) fn wait_until_replicated(&self) {
+        if let Servers::Cluster(cluster, _) = &self.servers {
+            cluster.wait_until_caught_up();
+        }
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let (_, body) = self.sidecar.admin("/status").expect("the port answers");
+        serde_json::from_str(&body).expect("JSON")
     }
 
     /// Milliseconds that each key of the set-up's database has left, asked of Redis itself; -1 is a key without an end.
@@ -124,7 +193,7 @@ impl Store {
         lifetimes.filter(|lifetime: &i64| *lifetime != -2).collect()
     }
 
-    /// Checks what the set-up left behind: its sessions in its database and no other, none without an end, and
+    /// Checks what the set-up left behind, before any failover: its sessions in its database and no other, none without an end, and
     /// a sidecar that was asked and answered no error of its own.
     pub(super) fn check(&self) {
         let lifetimes = self.lifetimes();
@@ -155,12 +224,52 @@ impl Store {
         }
     }
 
+    /// A connection to the first primary.
     fn client(&self) -> Client {
-        let mut client = self.server.client();
-        if self.setup.secured {
-            client.call(&["AUTH", PASSWORD]);
+        match &self.servers {
+            Servers::One(server) => {
+                let mut client = server.client();
+                if self.setup.secured {
+                    client.call(&["AUTH", PASSWORD]);
+                }
+                client
+            }
+            Servers::Cluster(cluster, _) => cluster.node(0),
         }
-        client
+    }
+}
+
+impl Servers {
+    fn start(setup: Setup) -> Self {
+        let version = any_version();
+        match setup.source {
+            Source::Standalone if setup.secured => {
+                Self::One(Server::start_with(&version, &["--requirepass", PASSWORD]))
+            }
+            Source::Standalone => Self::One(Server::start(&version)),
+            Source::Sentinels => {
+                let turn = Turn::take();
+                let plan = Plan {
+                    down_after_ms: DOWN_AFTER_MS,
+                    passwords: setup.secured.then_some((PASSWORD, SENTINEL_PASSWORD)),
+                };
+                Self::Cluster(Cluster::start(&version, plan), turn)
+            }
+        }
+    }
+
+    /// Begins to describe the sidecar in front of them.
+    fn sidecar(&self) -> Wishes {
+        match self {
+            Self::One(server) => Sidecar::before(server),
+            Self::Cluster(cluster, _) => {
+                let wishes = Sidecar::before_sentinels(&cluster.sentinel_ports());
+                // A busy machine makes Sentinels late; these tests are not about them.
+                let wishes = wishes.announce("sentinel cannot be asked");
+                let says = SWITCH_SAYS.iter();
+                says.fold(wishes, |wishes, text| wishes.announce(text))
+            }
+        }
     }
 }
 

@@ -6,38 +6,24 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{Admin, Credentials, Listen, Secret, Source, Upstream};
+use crate::config::{Credentials, Secret};
 use crate::data_plane::Message;
 use crate::seam::HostPort;
 
 const PASSWORD: &str = "hunter2-is-secret";
 
 fn config() -> Arc<Config> {
-    Arc::new(Config {
-        listen: Listen {
-            tcp: Vec::new(),
-            unix: None,
-            clients_max: 1000,
-            output_bytes_max: 4096,
-            ..Listen::default()
-        },
-        upstream: Upstream {
-            source: Source::Standalone(HostPort {
-                host: "redis.example".into(),
-                port: 6379,
-            }),
-            credentials: Credentials {
-                username: Some("svc-user".into()),
-                password: Some(Secret::new(PASSWORD.into())),
-            },
-            pinned_max: 32,
-        },
-        admin: Admin {
-            listen: ([127, 0, 0, 1], 0).into(),
-        },
-        shutdown_grace: Duration::from_secs(10),
-        ..Config::default()
-    })
+    let mut config = Config::standalone(HostPort {
+        host: "redis.example".into(),
+        port: 6379,
+    });
+    config.listen.clients_max = 1000;
+    config.upstream.pinned_max = 32;
+    config.upstream.credentials = Credentials {
+        username: Some("svc-user".into()),
+        password: Some(Secret::new(PASSWORD.into())),
+    };
+    Arc::new(config)
 }
 
 fn state() -> (State, mpsc::Receiver<Message>) {

@@ -5,30 +5,38 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::harness::{Client, Scratch, Server, Version, free_port, until};
+use super::client::Client;
+use super::scratch::Scratch;
+use super::server::{Server, free_port};
+use super::versions::Version;
+use super::wait::until;
 
 /// How long a cluster may take to be complete: Sentinels find each other over a channel that they publish to every 2 s.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a switch makes the sidecar say, besides what it says of Sentinels.
+pub const SWITCH_SAYS: &[&str] = &["control link down", "waiting for the primary"];
+
 /// What a test wants of a cluster.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// After how many ms Sentinels take the primary for down.
-    pub(crate) down_after_ms: u32,
+    pub down_after_ms: u32,
     /// Passwords of the data and of the Sentinels.
-    pub(crate) passwords: Option<(&'static str, &'static str)>,
+    pub passwords: Option<(&'static str, &'static str)>,
 }
 
 /// The servers, killed on drop.
-pub(crate) struct Cluster {
+#[derive(Debug)]
+pub struct Cluster {
     /// The first is the primary at the start.
-    pub(crate) nodes: Vec<Server>,
-    pub(crate) sentinels: Vec<Sentinel>,
+    pub nodes: Vec<Server>,
+    pub sentinels: Vec<Sentinel>,
     plan: Plan,
 }
 
 impl Cluster {
-    pub(crate) fn start(version: &Version, plan: Plan) -> Self {
+    pub fn start(version: &Version, plan: Plan) -> Self {
         let mut login: Vec<&str> = vec!["--repl-diskless-sync-delay", "0"];
         if let Some((data, _)) = plan.passwords {
             login.extend(["--requirepass", data, "--masterauth", data]);
@@ -50,7 +58,7 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn sentinel_ports(&self) -> Vec<u16> {
+    pub fn sentinel_ports(&self) -> Vec<u16> {
         self.sentinels
             .iter()
             .map(|sentinel| sentinel.port)
@@ -58,7 +66,7 @@ impl Cluster {
     }
 
     /// A connection to a node, past the sidecar.
-    pub(crate) fn node(&self, index: usize) -> Client {
+    pub fn node(&self, index: usize) -> Client {
         let mut client = self.nodes[index].client();
         if let Some((data, _)) = self.plan.passwords {
             assert_eq!(client.ask(&format!("AUTH {data}")), "+OK");
@@ -67,7 +75,7 @@ impl Cluster {
     }
 
     /// A connection to a Sentinel.
-    pub(crate) fn sentinel(&self, index: usize) -> Client {
+    pub fn sentinel(&self, index: usize) -> Client {
         let mut client = Client::connect(&format!("127.0.0.1:{}", self.sentinels[index].port));
         if let Some((_, sentinel)) = self.plan.passwords {
             assert_eq!(client.ask(&format!("AUTH {sentinel}")), "+OK");
@@ -88,7 +96,7 @@ impl Cluster {
     }
 
     /// Waits until these nodes follow a primary.
-    pub(crate) fn wait_until_replicated(&self, nodes: &[usize]) {
+    pub fn wait_until_replicated(&self, nodes: &[usize]) {
         until("replicas that follow", START_PATIENCE, || {
             let up = |node: &usize| {
                 self.node(*node)
@@ -98,11 +106,35 @@ impl Cluster {
             nodes.iter().all(up).then_some(())
         });
     }
+
+    /// Waits until the replicas have all that the first primary holds now.
+    pub fn wait_until_caught_up(&self) {
+        let offset = |index: usize| -> Option<u64> {
+            let about = self.node(index).ask("INFO replication");
+            let (_, rest) = about.split_once("master_repl_offset:")?;
+            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
+            rest[..end].parse().ok()
+        };
+        let written = offset(0).expect("a primary tells its offset");
+        until("replicas that have everything", START_PATIENCE, || {
+            let has = |index| offset(index).is_some_and(|offset| offset >= written);
+            (1..self.nodes.len()).all(has).then_some(())
+        });
+    }
+
+    /// Asks a Sentinel for a planned failover, again until it agrees: it may be short of news from the replicas.
+    pub fn switch_over(&self) {
+        until("a planned failover that begins", START_PATIENCE, || {
+            let answer = self.sentinel(0).ask("SENTINEL FAILOVER mymaster");
+            (answer == "+OK").then_some(())
+        });
+    }
 }
 
 /// A Sentinel, killed on drop.
-pub(crate) struct Sentinel {
-    pub(crate) port: u16,
+#[derive(Debug)]
+pub struct Sentinel {
+    pub port: u16,
     child: Child,
     _scratch: Scratch,
 }
@@ -144,7 +176,7 @@ impl Sentinel {
         sentinel
     }
 
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -163,11 +195,11 @@ static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// One of the clusters that may run at once, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn(());
+pub struct Turn(());
 
 impl Turn {
     /// Waits for a free turn.
-    pub(crate) fn take() -> Self {
+    pub fn take() -> Self {
         let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = TAKEN
             .1

@@ -1,0 +1,174 @@
+//! When a primary is taken, kept and left: majority, epoch and role.
+
+use super::given::{at, chosen, current, healthy_a, lineage, node, promoted_b, says};
+use crate::sentinel::topology::{Epoch, Node, Role, SentinelView, Topology};
+
+#[test]
+fn first_primary_needs_a_majority_and_a_node_that_agrees() {
+    use SentinelView::{Pending, Unknown, Unreachable};
+    let replica = node(Role::Replica, Some(lineage("a1", "A", None)));
+    let silent = "wait: a:6379, which the Sentinels name, does not answer";
+    type Row<'a> = (&'a [SentinelView], &'a [(&'a str, Option<Node>)], &'a str);
+    let cases: &[Row] = &[
+        (&[], &[], "wait: no Sentinel answers"),
+        (&[Pending, Unreachable], &[], "wait: no Sentinel answers"),
+        (
+            &[Unknown, Unreachable],
+            &[],
+            "wait: the Sentinels do not know a primary of that name",
+        ),
+        (
+            &[says("a", 1), says("b", 1)],
+            &[("a", healthy_a())],
+            "wait: the Sentinels do not agree yet",
+        ),
+        (&[says("a", 1)], &[], silent),
+        (&[says("a", 1)], &[("a", None)], silent),
+        (
+            &[says("a", 1)],
+            &[("a", replica)],
+            "wait: a:6379, which the Sentinels name, is not a primary yet",
+        ),
+        (
+            &[says("a", 1)],
+            &[("a", healthy_a())],
+            "switch a 1 start first",
+        ),
+        // One that does not know the name, or cannot be asked, has no vote.
+        (
+            &[says("a", 1), Unknown, Unreachable, Pending],
+            &[("a", healthy_a())],
+            "switch a 1 start first",
+        ),
+        // A node that hides its history can still be the first.
+        (
+            &[says("a", 1)],
+            &[("a", node(Role::Primary, None))],
+            "switch a 1 start first",
+        ),
+    ];
+    for (views, list, expected) in cases {
+        assert_eq!(chosen(views, list, None), *expected, "{views:?} {list:?}");
+    }
+}
+
+#[test]
+fn primary_stays_while_nothing_better_is_named() {
+    let list = [("a", healthy_a())];
+    let cases: &[(&[SentinelView], &str)] = &[
+        (&[says("a", 5), says("a", 5), says("a", 5)], "keep a 5"),
+        // A higher epoch of the same node and history is taken over.
+        (&[says("a", 6), says("a", 6), says("a", 5)], "keep a 6"),
+        (&[says("a", 6), says("a", 5), says("a", 5)], "keep a 5"),
+        // Sentinels that forgot their epoch (SENTINEL REMOVE and MONITOR).
+        (&[says("a", 0), says("a", 0)], "keep a 5"),
+    ];
+    for (views, expected) in cases {
+        assert_eq!(
+            chosen(views, &list, Some(&current())),
+            *expected,
+            "{views:?}"
+        );
+    }
+    // That it does not answer is not news for us: Sentinels decide.
+    let down = [("a", None)];
+    assert_eq!(chosen(&[says("a", 5)], &down, Some(&current())), "keep a 5");
+}
+
+#[test]
+fn switch_needs_higher_epoch_majority_role_and_lineage() {
+    let a = healthy_a();
+    let replica = node(Role::Replica, Some(lineage("b1", "A", None)));
+    let silent = "wait: b:6379, which the Sentinels name, does not answer";
+    let early = "wait: b:6379, which the Sentinels name, is not a primary yet";
+    let (stale, news) = (says("a", 5), says("b", 6));
+    type Row<'a> = (&'a [SentinelView], Option<Node>, Option<Node>, &'a str);
+    let cases: &[Row] = &[
+        // The leader alone knows at first.
+        (
+            &[news.clone(), stale.clone(), stale.clone()],
+            a.clone(),
+            promoted_b(),
+            "keep a 5",
+        ),
+        (
+            &[news.clone(), stale.clone()],
+            a.clone(),
+            promoted_b(),
+            "wait: the Sentinels do not agree yet",
+        ),
+        (
+            &[news.clone(), news.clone(), stale.clone()],
+            a.clone(),
+            promoted_b(),
+            "switch b 6 switchover heir",
+        ),
+        (
+            &[news.clone(), news.clone(), stale.clone()],
+            None,
+            promoted_b(),
+            "switch b 6 failover heir",
+        ),
+        // Two failovers, one of which some have not heard of: the address is clear.
+        (
+            &[says("b", 7), says("b", 6), stale.clone()],
+            None,
+            promoted_b(),
+            "switch b 6 failover heir",
+        ),
+        (&[news.clone(), news.clone()], a.clone(), replica, early),
+        (&[news.clone(), news.clone()], a.clone(), None, silent),
+        (
+            &[news.clone(), news.clone()],
+            None,
+            node(Role::Primary, None),
+            "switch b 6 failover unknown",
+        ),
+    ];
+    for (views, old, new, expected) in cases {
+        let list = [("a", old.clone()), ("b", new.clone())];
+        assert_eq!(
+            chosen(views, &list, Some(&current())),
+            *expected,
+            "{views:?} {old:?} {new:?}"
+        );
+    }
+}
+
+#[test]
+fn lower_epoch_is_never_gone_back_to() {
+    let after = Topology {
+        primary: at("b"),
+        epoch: Epoch(6),
+        lineage: Some(lineage("b1", "B", Some("A"))),
+    };
+    // The old primary restarted: writable, and all that can be reached are stale Sentinels.
+    let restarted = node(Role::Primary, Some(lineage("a2", "C", None)));
+    let list = [("a", restarted), ("b", promoted_b())];
+    for views in [
+        vec![says("a", 5)],
+        vec![says("a", 5), says("a", 5), says("a", 4)],
+        vec![says("a", 5), says("a", 5), says("b", 6)],
+    ] {
+        assert_eq!(
+            chosen(&views, &list, Some(&after)),
+            "reject: a:6379 at epoch 5 is not accepted: a newer epoch is known",
+            "{views:?}"
+        );
+    }
+}
+
+#[test]
+fn same_epoch_is_believed_of_an_heir_only() {
+    let views = [says("b", 5), says("b", 5)];
+    let stranger = node(Role::Primary, Some(lineage("b1", "X", None)));
+    let rejected =
+        "reject: b:6379 at epoch 5 is not accepted: another primary of the same epoch is known";
+    for (b, expected) in [
+        (promoted_b(), "switch b 5 failover heir"),
+        (stranger, rejected),
+        (node(Role::Primary, None), rejected),
+    ] {
+        assert_eq!(chosen(&views, &[("b", b)], Some(&current())), expected);
+    }
+}
