@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
     ("config", Config, Neither, -2, (0, 0, 0)),
     ("copy", General, Write, -3, (1, 2, 1)),
     ("dbsize", General, Read, 1, (0, 0, 0)),
-    ("debug", Pinned, Neither, -2, (0, 0, 0)),
+    ("debug", Script, Neither, -2, (0, 0, 0)),
     ("decr", Tracked, Write, 2, (1, 1, 1)),
     ("decrby", Tracked, Write, 3, (1, 1, 1)),
     ("del", Tracked, Write, -2, (1, -1, 1)),

@@ -31,7 +31,8 @@ pub enum Kind {
     Pinned,
     /// As `Pinned`, whatever the database; must reach a server that is busy with a script.
     Rescue,
-    /// As `Pinned`; runs a script, during which the server answers BUSY to everyone.
+    /// As `Pinned`; runs a script, or makes the server sleep or load (`DEBUG`): meanwhile the server may answer BUSY or
+    /// LOADING to everyone, so nothing is answered without it.
     Script,
     /// As `Pinned`; waits in the server for another client.
     Blocking,

@@ -121,6 +121,8 @@ pub struct Client {
     pub database: u32,
     /// Told by CLIENT SETNAME and SETINFO.
     pub introduction: Option<Box<Introduction>>,
+    /// A link was opened for it alone, as young as itself; whoever goes on trying passwords gets no second one.
+    pub had_fresh_link: bool,
     /// It said HELLO or CLIENT SETINFO: a library, not a person.
     pub by_library: bool,
     /// Replies awaited, all from `lane`.
@@ -178,6 +180,7 @@ impl Client {
             locked: false,
             database: 0,
             introduction: None,
+            had_fresh_link: false,
             by_library: false,
             inflight: 0,
             lane: None,

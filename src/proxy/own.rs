@@ -58,7 +58,8 @@ impl Proxy {
         };
         if may_keep_link {
             self.introduce(request.client, link);
-            self.links[link.index as usize].spent = true;
+            let link = &mut self.links[link.index as usize];
+            link.was_spent = std::mem::replace(&mut link.spent, true);
         }
         let taken = self.send_over(link, request, Some(settle));
         self.clients[request.client as usize].stall = Stall::Settling;

@@ -79,13 +79,14 @@ impl Proxy {
     pub(super) fn own_fresh_link(&mut self, index: u32) {
         let client = &self.clients[index as usize];
         let (protocol, database) = (client.protocol, client.database);
-        let young = self.now.duration_since(client.since) < YOUNG;
+        let young = self.now.duration_since(client.since) < YOUNG && !client.had_fresh_link;
         let free = client.own.is_none() && client.inflight == 0;
         // To dial would show in a MONITOR.
         let unwatched = self.observed.monitors == 0;
         if young && unwatched && free && self.registry.health == Health::Up && self.has_room() {
             let link = self.open_pinned(protocol, database);
             self.hand_over(link, index);
+            self.clients[index as usize].had_fresh_link = true;
         }
     }
 
@@ -136,10 +137,6 @@ impl Proxy {
         let (protocol, database) = (client.protocol, client.database);
         self.shared(Lane::Tracked, index);
         self.shared(Lane::General, index);
-        // To dial would show in a MONITOR.
-        if self.observed.monitors > 0 {
-            return;
-        }
         let links = &self.links;
         let spare = self.registry.count_idle(|id| {
             let link = &links[id.index as usize];

@@ -172,6 +172,12 @@ impl Proxy {
                 What::Settle(Settle::Unknown) => !bytes.starts_with(b"-ERR unknown command"),
                 _ => bytes[0] == b'-',
             };
+            // HELLO judges the user before it does anything, AUTH does nothing else.
+            link.user_refused = match &front.what {
+                What::Settle(Settle::Auth) => refused,
+                What::Settle(Settle::Hello) => bytes.starts_with(b"-WRONGPASS"),
+                _ => false,
+            };
             link.settle_ok = !refused;
         }
         let ok = link.settle_ok;
@@ -197,6 +203,10 @@ impl Proxy {
     fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
         self.forget(&What::Settle(settle.clone()));
         let now = self.now;
+        let sent_on = &mut self.links[link.index as usize];
+        if std::mem::take(&mut sent_on.user_refused) {
+            sent_on.spent = sent_on.was_spent;
+        }
         match settle {
             Settle::Select(database) if ok => {
                 let known = &mut self.known_databases;

@@ -161,12 +161,16 @@ pub struct Link {
     pub in_push: bool,
     /// Whether the reply in hand, of an entry that settles something, is no error.
     pub settle_ok: bool,
+    /// Whether that reply refuses a user: then nothing has changed.
+    pub user_refused: bool,
     /// Who owns it (pinned).
     pub owner: Option<ClientId>,
     /// What its owner told of itself and was repeated here.
     pub introduced: bool,
     /// Something that may have left a trace was sent on it (another user's AUTH, an unknown command): not for others.
     pub spent: bool,
+    /// Whether it was so before the request that settles something now.
+    pub was_spent: bool,
 }
 
 impl Link {
@@ -199,9 +203,11 @@ impl Link {
             awaited: VecDeque::new(),
             in_push: false,
             settle_ok: false,
+            user_refused: false,
             owner: None,
             introduced: false,
             spent: false,
+            was_spent: false,
         }
     }
 

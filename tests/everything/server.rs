@@ -1,8 +1,9 @@
 //! SCAN, KEYS, and what asks about the server or sets it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::harness::{Client, Value, parse, version};
+use crate::harness::{Client, Value, encode, parse, until, version};
 use crate::start;
 
 fn strings(value: &Value) -> Vec<String> {
@@ -144,6 +145,54 @@ fn settings_reach_redis() {
     assert_eq!(sidecar.client().ask("AUTH someone pw"), "+OK");
     assert_eq!(client.ask("ACL DELUSER someone"), ":1");
     assert_eq!(client.ask("DEBUG SET-ACTIVE-EXPIRE 1"), "+OK");
+}
+
+/// The pool checks of everyone tell of a server that sleeps, as without the sidecar.
+#[test]
+fn nothing_is_answered_for_a_server_that_is_made_to_sleep() {
+    const GLANCE: Duration = Duration::from_millis(100);
+    let (server, sidecar) = start();
+    let (mut one, mut other) = (sidecar.client(), sidecar.client());
+    assert_eq!(other.ask("PING"), "+PONG");
+    one.send(&encode(&["DEBUG", "SLEEP", "2"]));
+    let mut direct = server.client();
+    until("a server that sleeps", Duration::from_secs(20), || {
+        direct.send(&encode(&["PING"]));
+        let sleeps = direct.is_silent_for(GLANCE);
+        if !sleeps {
+            assert_eq!(direct.text(), "+PONG");
+        }
+        sleeps.then_some(())
+    });
+    other.send(&encode(&["PING"]));
+    assert!(other.is_silent_for(GLANCE), "answered while it sleeps");
+    assert_eq!(one.text(), "+OK");
+    assert_eq!(other.text(), "+PONG");
+}
+
+/// Who tries passwords costs no connection each.
+#[test]
+fn a_refused_user_leaves_the_link_as_it_was() {
+    let (server, sidecar) = start();
+    let (mut client, mut direct) = (sidecar.client(), server.client());
+    assert_eq!(direct.ask("ACL SETUSER someone on >pw ~* +@all"), "+OK");
+    let opened = |direct: &mut Client| {
+        let stats = direct.ask("INFO stats");
+        let (_, rest) = stats.split_once("total_connections_received:").unwrap();
+        rest.split_once('\\').unwrap().0.parse::<u32>().unwrap()
+    };
+    assert!(client.ask("AUTH someone wrong").starts_with("-WRONGPASS"));
+    let before = opened(&mut direct);
+    for _ in 0..20 {
+        assert!(client.ask("AUTH someone wrong").starts_with("-WRONGPASS"));
+        assert!(
+            client
+                .ask("HELLO 2 AUTH someone wrong")
+                .starts_with("-WRONGPASS")
+        );
+    }
+    assert_eq!(client.ask("ACL WHOAMI"), "$7\\r\\ndefault");
+    assert_eq!(opened(&mut direct), before);
 }
 
 #[test]
