@@ -63,6 +63,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "resp",
         ],
     ),
+    ("cache", &["command", "resp"]),
     ("downstream", &["command", "resp"]),
     ("upstream", &["command", "resp"]),
     ("sentinel", &["command", "resp"]),
@@ -79,7 +80,9 @@ const PURE: &[&str] = &[
     "failover/machine",
     "failover/hold",
     "failover/replay",
+    "cache/entry",
     "cache/fence",
+    "cache/flight",
     "cache/touch",
     "sentinel/topology",
 ];
