@@ -80,9 +80,9 @@ const PURE: &[&str] = &[
     "failover/machine",
     "failover/hold",
     "failover/replay",
+    "cache/core",
     "cache/entry",
     "cache/fence",
-    "cache/flight",
     "cache/touch",
     "sentinel/topology",
 ];
