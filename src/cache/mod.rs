@@ -14,3 +14,4 @@
 pub mod core;
 pub mod entry;
 pub mod fence;
+pub mod store;
