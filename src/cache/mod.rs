@@ -13,3 +13,4 @@
 
 pub mod entry;
 pub mod fence;
+pub mod touch;
