@@ -8,6 +8,9 @@
 //!   and the deadline that `PTTL` told has not come.
 //! - Everything here happens in one synchronous step on the data thread; nothing here has a clock or a socket.
 //!
+//! It is not wired to the data path yet: [`core`], [`store`], [`touch`] and [`crate::command::keys`] are its parts, each
+//! tested by itself; reads still all go to the server.
+//!
 //! [`core`] and [`fence`] are explored exhaustively by `core/explore.rs`: all interleavings of clients, links, a foreign
 //! writer, expiry, loss and a switch, with each rule taken away once to show that it is needed.
 
@@ -15,3 +18,4 @@ pub mod core;
 pub mod entry;
 pub mod fence;
 pub mod store;
+pub mod touch;

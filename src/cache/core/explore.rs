@@ -5,6 +5,7 @@
 //! does around it (waits, order, what is called when) is modelled here. A rule that is marked in the list of the rules is
 //! taken away once, alone: then some guarantee must break.
 
+mod loss;
 mod scene;
 mod search;
 mod server;

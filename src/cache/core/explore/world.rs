@@ -12,7 +12,7 @@ use crate::id::ClientId;
 /// When the key that may expire does.
 const DEADLINE: Millis = 100;
 
-const KEY: &[u8] = b"k";
+pub(super) const KEY: &[u8] = b"k";
 
 /// Requests that a client has unanswered at most.
 const PIPELINE: usize = 2;
@@ -44,19 +44,19 @@ pub(super) enum Step {
 
 /// A request that is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Waiting {
-    op: usize,
+pub(super) struct Waiting {
+    pub(super) op: usize,
     /// The newest write that was acknowledged to anybody when it was sent.
-    floor: u8,
-    place: u64,
+    pub(super) floor: u8,
+    pub(super) place: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Client {
-    next: usize,
-    waiting: Vec<Waiting>,
+pub(super) struct Client {
+    pub(super) next: usize,
+    pub(super) waiting: Vec<Waiting>,
     /// Which version each request saw or made, by its number.
-    outcomes: Vec<Option<u8>>,
+    pub(super) outcomes: Vec<Option<u8>>,
 }
 
 /// The replies of the one key, by shape.
@@ -86,20 +86,20 @@ impl Store for OneKey {
 
 /// Everything.
 pub(super) struct World<R> {
-    scene: Scene,
-    now: Millis,
-    server: Server,
-    links: [Link; 2],
-    orphans: Vec<Request>,
-    serial: u32,
-    agreed: bool,
-    clients: [Client; 2],
-    acknowledged: u8,
-    place: u64,
-    core: Core<OneKey, BuildHasherDefault<DefaultHasher>, R>,
+    pub(super) scene: Scene,
+    pub(super) now: Millis,
+    pub(super) server: Server,
+    pub(super) links: [Link; 2],
+    pub(super) orphans: Vec<Request>,
+    pub(super) serial: u32,
+    pub(super) agreed: bool,
+    pub(super) clients: [Client; 2],
+    pub(super) acknowledged: u8,
+    pub(super) place: u64,
+    pub(super) core: Core<OneKey, BuildHasherDefault<DefaultHasher>, R>,
     /// Of flights, whether the fence held when the value came.
-    held_at_value: Vec<(FlightId, bool)>,
-    insert_late: Option<Kept>,
+    pub(super) held_at_value: Vec<(FlightId, bool)>,
+    pub(super) insert_late: Option<Kept>,
 }
 
 impl<R: Rules> Clone for World<R> {
@@ -413,77 +413,6 @@ impl<R: Rules> World<R> {
         let waiting = &mut self.clients[client].waiting;
         let at = waiting.iter().position(|waiting| waiting.op == op)?;
         Some(waiting.remove(at))
-    }
-
-    fn lose(&mut self) {
-        self.scene.losses -= 1;
-        self.server.tracking = false;
-        let lost = std::mem::take(&mut self.links[TRACKED])
-            .requests
-            .into_iter();
-        self.orphans
-            .extend(lost.filter(|request| matches!(request, Request::Write { .. })));
-        self.give_up(TRACKED, &[]);
-        self.end_flights(&[]);
-        self.dial();
-    }
-
-    /// The new primary has all that the old one had; what is under way to the old one is lost.
-    fn switch(&mut self) {
-        self.scene.switches -= 1;
-        self.server.tracking = false;
-        for lane in [TRACKED, GENERAL] {
-            self.links[lane].requests.clear();
-            if self.scene.shell.drop_old_answers {
-                self.links[lane].answers.clear();
-            }
-            let coming: Vec<Answer> = self.links[lane].answers.iter().cloned().collect();
-            self.give_up(lane, &coming);
-            if lane == TRACKED {
-                self.end_flights(&coming);
-            }
-        }
-        self.dial();
-    }
-
-    /// Whoever waits on a link hears of its loss, but for what still comes.
-    fn give_up(&mut self, lane: usize, coming: &[Answer]) {
-        for index in 0..self.clients.len() {
-            let program = self.scene.programs[index];
-            let comes = |number: usize| {
-                coming.iter().any(|answer| match answer {
-                    Answer::Value { client, op, .. } | Answer::Done { client, op, .. } => {
-                        (*client, *op) == (index, number)
-                    }
-                    _ => false,
-                })
-            };
-            let gone = |waiting: &Waiting| program[waiting.op].lane() == lane && !comes(waiting.op);
-            let (lost, left): (Vec<Waiting>, _) =
-                self.clients[index].waiting.drain(..).partition(gone);
-            self.clients[index].waiting = left;
-            for _ in lost.iter().filter(|waiting| program[waiting.op].writes()) {
-                self.core.write_ended(KEY);
-            }
-        }
-    }
-
-    fn end_flights(&mut self, coming: &[Answer]) {
-        let ids: Vec<usize> = self.core.flights.iter().map(|(id, _)| id).collect();
-        for id in ids.into_iter().map(|id| FlightId(id as u32)) {
-            let comes = |answer: &Answer| matches!(answer, Answer::Ttl(of, _) if *of == id);
-            if !coming.iter().any(comes) {
-                self.core.abandoned(id);
-                self.held_at_value.retain(|(other, _)| *other != id);
-            }
-        }
-    }
-
-    fn dial(&mut self) {
-        self.serial += 1;
-        self.agreed = false;
-        self.server.remembers = false;
-        self.links[TRACKED].requests.push_back(Request::Track);
     }
 
     /// A client hears of a version: own writes, program order, never back.
