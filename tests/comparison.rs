@@ -20,6 +20,7 @@ mod comparison {
     #![allow(unreachable_pub, reason = "parts of one test binary")]
     pub mod derived;
     pub mod generator;
+    pub mod keys;
     pub mod runner;
     pub mod scenarios;
     pub mod templates;
@@ -28,7 +29,7 @@ mod comparison {
     mod words;
 }
 
-use comparison::{derived, runner, scenarios};
+use comparison::{derived, keys, runner, scenarios};
 
 /// Commands for each server version when nothing else is asked for.
 const COMMANDS: usize = 20_000;
@@ -115,5 +116,14 @@ fn every_listed_command_is_answered_as_valkey_9_1_does() {
 fn clients_meet_each_other_as_at_valkey_9_1() {
     if let Some(version) = harness::version("valkey-9.1") {
         scenarios::run(&version);
+    }
+}
+
+#[test]
+fn keys_are_found_where_every_server_finds_them() {
+    for name in ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"] {
+        if let Some(version) = harness::version(name) {
+            keys::run(&version);
+        }
     }
 }

@@ -2,5 +2,6 @@
 
 mod catalog;
 pub mod facts;
+pub mod keys;
 pub mod local;
 pub mod table;

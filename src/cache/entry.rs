@@ -1,0 +1,38 @@
+//! What is kept for a key, and who keeps it.
+
+use bytes::Bytes;
+
+/// Milliseconds of a clock that counts suspend and never goes back (CLOCK_BOOTTIME).
+pub type Millis = u64;
+
+/// One reply as it came over RESP3, with all that decides whether it may be served.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kept {
+    /// The database it was read in.
+    pub database: u32,
+    /// The request without its key: `get`, `hmget` and its fields ….
+    pub shape: Bytes,
+    /// The reply's bytes.
+    pub reply: Bytes,
+    /// When the key expires, if it does; never served from then on.
+    pub deadline: Option<Millis>,
+    /// When the read was sent: what it tells is at least as new as this.
+    pub sent_at: Millis,
+    /// Serial of the link that brought it.
+    pub link: u32,
+}
+
+/// Where replies are kept, by key name alone: an invalidation names no database, so it removes the name in all of them.
+pub trait Store {
+    /// Looks a reply up.
+    fn find(&mut self, key: &[u8], database: u32, shape: &[u8]) -> Option<Kept>;
+
+    /// Keeps a reply, in place of one of the same key, database and shape.
+    fn keep(&mut self, key: &[u8], kept: Kept);
+
+    /// Drops everything of a key, in all databases.
+    fn remove(&mut self, key: &[u8]);
+
+    /// Drops everything.
+    fn clear(&mut self);
+}

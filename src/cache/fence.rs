@@ -1,0 +1,135 @@
+//! The fence: whether what was read may still be kept.
+//!
+//! A small fixed table by key hash, so that spoiling costs one addition and no list of flights is walked. Two keys that
+//! share a slot spoil each other now and then; that costs a fill and nothing else.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// Slots of the table: a false spoil needs a write in the same slot while a read is under way.
+const SLOTS: usize = 4096;
+
+/// What a flight starts with; still good if neither counter has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    slot: u32,
+    spoiled: u64,
+    cleared: u64,
+}
+
+/// One slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Slot {
+    /// How often something spoiled it.
+    spoiled: u64,
+    /// Writes sent and neither answered nor lost.
+    pending: u32,
+}
+
+/// Counters of what may have changed, and of writes under way.
+#[derive(Clone, Debug)]
+pub struct Fence<H = RandomState> {
+    hasher: H,
+    slots: Vec<Slot>,
+    /// How often everything was spoiled.
+    cleared: u64,
+    /// Writes under way that may change any key.
+    pending_everywhere: u32,
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        Self::with_slots(SLOTS, RandomState::new())
+    }
+}
+
+impl<H: BuildHasher> Fence<H> {
+    /// Makes a fence of `slots` slots, at least one.
+    pub fn with_slots(slots: usize, hasher: H) -> Self {
+        Self {
+            hasher,
+            slots: vec![Slot::default(); slots.max(1)],
+            cleared: 0,
+            pending_everywhere: 0,
+        }
+    }
+
+    fn slot(&self, key: &[u8]) -> usize {
+        (self.hasher.hash_one(key) % self.slots.len() as u64) as usize
+    }
+
+    /// Hands out a ticket for a read that is about to be sent; none while a write to the key is under way, since nothing
+    /// tells which of the two the server runs first.
+    pub fn ticket(&self, key: &[u8]) -> Option<Ticket> {
+        let free = self.slots[self.slot(key)].pending == 0 && self.pending_everywhere == 0;
+        free.then(|| self.ticket_regardless(key))
+    }
+
+    /// Hands out a ticket although a write may be under way: for the exploration that shows why not.
+    pub(super) fn ticket_regardless(&self, key: &[u8]) -> Ticket {
+        let index = self.slot(key);
+        Ticket {
+            slot: index as u32,
+            spoiled: self.slots[index].spoiled,
+            cleared: self.cleared,
+        }
+    }
+
+    /// Tells whether nothing may have changed since the ticket was handed out.
+    pub fn holds(&self, ticket: Ticket) -> bool {
+        let slot = &self.slots[ticket.slot as usize];
+        slot.spoiled == ticket.spoiled && self.cleared == ticket.cleared
+    }
+
+    /// Spoils every ticket of the key.
+    pub fn spoil(&mut self, key: &[u8]) {
+        let index = self.slot(key);
+        self.slots[index].spoiled += 1;
+    }
+
+    /// Spoils every ticket.
+    pub fn spoil_all(&mut self) {
+        self.cleared += 1;
+    }
+
+    /// A write to the key is under way.
+    pub fn begin_write(&mut self, key: &[u8]) {
+        let index = self.slot(key);
+        self.slots[index].pending += 1;
+    }
+
+    /// A write to the key was answered, or its link was lost.
+    pub fn end_write(&mut self, key: &[u8]) {
+        let index = self.slot(key);
+        let pending = &mut self.slots[index].pending;
+        debug_assert!(*pending > 0, "a write ended that had not begun");
+        *pending = pending.saturating_sub(1);
+    }
+
+    /// A write that may change any key is under way.
+    pub fn begin_write_anywhere(&mut self) {
+        self.pending_everywhere += 1;
+    }
+
+    /// Such a write was answered, or its link was lost.
+    pub fn end_write_anywhere(&mut self) {
+        debug_assert!(
+            self.pending_everywhere > 0,
+            "a write ended that had not begun"
+        );
+        self.pending_everywhere = self.pending_everywhere.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+impl<H: BuildHasher> Fence<H> {
+    /// Everything that decides about a key.
+    pub(super) fn state(&self, key: &[u8]) -> (u64, u32, u64, u32) {
+        let slot = self.slots[self.slot(key)];
+        (
+            slot.spoiled,
+            slot.pending,
+            self.cleared,
+            self.pending_everywhere,
+        )
+    }
+}

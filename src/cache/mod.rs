@@ -1,0 +1,21 @@
+//! The session cache: replies of single-key reads, kept short, in front of the tracked link.
+//!
+//! # What makes it right
+//! - A *flight* ([`core::Core::read`]) is registered for a read *before* it is sent. Whatever may change the key meanwhile (an
+//!   invalidation, a write of our own at its dispatch and at its reply, a flush, a lost link) raises the counter of the key's
+//!   slot in the [`fence::Fence`]; the reply is kept only if the counter is still the one that the flight started with.
+//! - What is kept belongs to the link that filled it and is served only while that link is the tracked one, holds its lease,
+//!   and the deadline that `PTTL` told has not come.
+//! - Everything here happens in one synchronous step on the data thread; nothing here has a clock or a socket.
+//!
+//! It is not wired to the data path yet: [`core`], [`store`], [`touch`] and [`crate::command::keys`] are its parts, each
+//! tested by itself; reads still all go to the server.
+//!
+//! [`core`] and [`fence`] are explored exhaustively by `core/explore.rs`: all interleavings of clients, links, a foreign
+//! writer, expiry, loss and a switch, with each rule taken away once to show that it is needed.
+
+pub mod core;
+pub mod entry;
+pub mod fence;
+pub mod store;
+pub mod touch;
