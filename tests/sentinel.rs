@@ -163,7 +163,7 @@ fn lost_sentinels_are_shown_and_the_rest_is_enough(version: &Version) {
     for text in SWITCH_SAYS {
         wishes = wishes.announce(text);
     }
-    let sidecar = wishes.announce("sentinel cannot be asked").start();
+    let sidecar = wishes.start();
     let mut client = sidecar.client();
     write_replicated(&mut client, "session:1");
     cluster.sentinels[0].kill();

@@ -264,8 +264,6 @@ impl Servers {
             Self::One(server) => Sidecar::before(server),
             Self::Cluster(cluster, _) => {
                 let wishes = Sidecar::before_sentinels(&cluster.sentinel_ports());
-                // A busy machine makes Sentinels late; these tests are not about them.
-                let wishes = wishes.announce("sentinel cannot be asked");
                 let says = SWITCH_SAYS.iter();
                 says.fold(wishes, |wishes, text| wishes.announce(text))
             }
