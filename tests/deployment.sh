@@ -8,7 +8,9 @@ DIR=$2
 REDIS=${REDIS_SERVER:-redis-server}
 
 ip link set lo up
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+# By number: to some shells a subshell has no jobs.
+STARTED=
+trap 'kill $STARTED 2>/dev/null || true' EXIT
 
 wait_for() { # wait_for WHAT COMMAND…: until the command succeeds, half a minute at most
     what=$1
@@ -25,15 +27,18 @@ is_counted() { curl -fsS http://127.0.0.1:9380/metrics | grep -q '^gripfast_upst
 is_ready() { curl -fsS http://127.0.0.1:9380/readyz; }
 
 "$REDIS" --port 6379 --save '' --dir "$DIR" >"$DIR/primary.log" 2>&1 &
+STARTED="$STARTED $!"
 for port in 26379 26380 26381; do
     printf 'port %s\nsentinel monitor mymaster 127.0.0.1 6379 2\n' "$port" >"$DIR/$port.conf"
     "$REDIS" "$DIR/$port.conf" --sentinel >"$DIR/$port.log" 2>&1 &
+    STARTED="$STARTED $!"
 done
 for port in 6379 26379 26380 26381; do wait_for "port $port" answers "$port"; done
 
 "$GRIPFAST" check -c config.yaml >"$DIR/check.log"
 "$GRIPFAST" run -c config.yaml >"$DIR/gripfast.log" 2>&1 &
 SIDECAR=$!
+STARTED="$STARTED $SIDECAR"
 wait_for "the sidecar to be ready" is_ready
 
 [ "$(redis-cli -p 6380 set session:1 hello ex 60)" = OK ]
