@@ -54,8 +54,7 @@ pub fn touched(command: &Command, request: &[u8], words: &Words) -> Touched {
     };
     if command.keys.first > 0 {
         // A second key may stand anywhere behind.
-        let stores = named(&["sort", "georadius", "georadiusbymember", "migrate"]);
-        if stores && words.len() > 3 {
+        if words.len() > 3 && named(&["sort", "georadius", "georadiusbymember", "migrate"]) {
             return Touched::Everything;
         }
         // `destination numkeys key …`: the number is taken for a key, too, which costs a fill of that name at most.
@@ -84,10 +83,9 @@ pub fn touched(command: &Command, request: &[u8], words: &Words) -> Touched {
         "eval_ro",
         "evalsha_ro",
         "fcall_ro",
+        "blmpop",
+        "bzmpop",
     ]) {
-        return count_at(2, 1);
-    }
-    if named(&["blmpop", "bzmpop"]) {
         return count_at(2, 1);
     }
     if named(&[
