@@ -26,6 +26,12 @@ pub struct Config {
     pub listen: Listen,
     /// Where Redis is.
     pub upstream: Upstream,
+    /// What is kept of what was read.
+    pub cache: Cache,
+    /// Which touches need not be sent.
+    pub touch: Touch,
+    /// Which keys are sessions.
+    pub sessions: Sessions,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -71,6 +77,9 @@ impl Default for Config {
         Self {
             listen: Listen::default(),
             upstream: Upstream::default(),
+            cache: Cache::default(),
+            touch: Touch::default(),
+            sessions: Sessions::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown_grace: Duration::from_secs(10),
@@ -245,4 +254,112 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for machines.
     Json,
+}
+
+/// What is kept of what was read, and how long it may be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Bytes of all entries, names and overhead counted; 0 = nothing is kept.
+    pub bytes: u64,
+    /// Bytes of one reply with its key and request; what is larger passes uncached.
+    pub entry_bytes_max: usize,
+    /// How long a reply is served at most, where the server announces changes.
+    pub ttl: Duration,
+    /// How long where it does not: too old, or the user may not use CLIENT TRACKING.
+    pub ttl_untracked: Duration,
+    /// How stale a reply may be at most, whatever the network does.
+    pub max_staleness: Duration,
+    /// Which share of the hits is also asked of the primary.
+    pub verify_ratio: Ratio,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            bytes: 64 << 20,
+            // Ten times what large sessions hold; what is larger is no session.
+            entry_bytes_max: 256 << 10,
+            ttl: Duration::from_secs(10),
+            ttl_untracked: Duration::from_millis(500),
+            max_staleness: Duration::from_millis(2000),
+            verify_ratio: Ratio::from_millionths(1000),
+        }
+    }
+}
+
+/// Which touches need not be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// A touch that moves the deadline by less than this share of the TTL is answered here; 0 = each is sent.
+    pub coalesce: Ratio,
+    /// The most by which a deadline may be behind, whatever the TTL.
+    pub coalesce_max: Duration,
+    /// Whether a SET of the very bytes that are cached is a touch, too.
+    pub coalesce_unchanged_set: bool,
+}
+
+impl Default for Touch {
+    fn default() -> Self {
+        Self {
+            coalesce: Ratio::from_millionths(10_000),
+            coalesce_max: Duration::from_secs(30),
+            coalesce_unchanged_set: false,
+        }
+    }
+}
+
+/// Which keys are sessions, and what is asked of their expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// What their names begin with; empty = every key is one.
+    pub prefixes: Vec<Vec<u8>>,
+    /// What becomes of one that is written without expiry.
+    pub require_ttl: RequireTtl,
+    /// The expiry that it gets when that is enforced.
+    pub default_ttl: Duration,
+    /// The longest expiry that is allowed; longer ones are treated as `require_ttl` says, by this one.
+    pub max_ttl: Option<Duration>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            prefixes: Vec::new(),
+            require_ttl: RequireTtl::Off,
+            default_ttl: Duration::from_secs(86_400),
+            max_ttl: None,
+        }
+    }
+}
+
+/// What becomes of a session key that is written without expiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequireTtl {
+    /// Nothing.
+    #[default]
+    Off,
+    /// It is counted.
+    Warn,
+    /// It is counted, and gets one.
+    Enforce,
+}
+
+/// A share from 0 to 1, in millionths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ratio(u32);
+
+impl Ratio {
+    /// Makes one; more than a million is a million.
+    pub const fn from_millionths(millionths: u32) -> Self {
+        if millionths > 1_000_000 {
+            Self(1_000_000)
+        } else {
+            Self(millionths)
+        }
+    }
+
+    /// Returns the millionths, 0 to 1,000,000.
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
 }

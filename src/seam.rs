@@ -1,8 +1,9 @@
-//! What a simulation replaces: sockets and randomness.
+//! What a simulation replaces: sockets, randomness and the clocks that tokio does not have.
 //!
-//! The clock needs no type of its own: everything that waits or measures uses `tokio::time`, which a test can pause and
-//! step (`std::time::Instant` is banned by lint). Sockets come from a [`Dial`] or an [`Accept`], random numbers from an
-//! [`Entropy`]; both are handed in by [`crate::app`], and nothing else in the crate opens a socket or asks for chance.
+//! Everything that waits or measures uses `tokio::time`, which a test can pause and step (`std::time::Instant` is banned by
+//! lint). Deadlines of sessions need a clock that also counts while the machine is suspended, and the wall clock: both come
+//! from a [`Clock`]. Sockets come from a [`Dial`] or an [`Accept`], random numbers from an [`Entropy`]; all are handed in
+//! by [`crate::app`], and nothing else in the crate opens a socket, asks for chance or reads those clocks.
 
 use std::fmt;
 use std::io;
@@ -144,5 +145,65 @@ impl Entropy {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+}
+
+/// Tells the times that tokio's clock does not.
+pub trait Clock: Send {
+    /// Milliseconds since some fixed instant, cut to whole ones; also counts suspend, and never goes back.
+    fn boot(&self) -> u64;
+
+    /// Milliseconds since 1970 as this machine's wall clock shows them, which may jump.
+    fn wall(&self) -> u64;
+}
+
+/// The kernel's clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn boot(&self) -> u64 {
+        milliseconds(rustix::time::ClockId::Boottime)
+    }
+
+    fn wall(&self) -> u64 {
+        milliseconds(rustix::time::ClockId::Realtime)
+    }
+}
+
+fn milliseconds(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// tokio's clock in the place of both others: for tests, which pause and step it.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioClock {
+    start: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// Starts at 1,000 seconds after boot and 1970, so that nothing that is reckoned back from there is below zero.
+    pub fn new() -> Self {
+        Self {
+            start: tokio::time::Instant::now(),
+        }
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    fn boot(&self) -> u64 {
+        1_000_000 + self.start.elapsed().as_millis() as u64
+    }
+
+    fn wall(&self) -> u64 {
+        self.boot()
     }
 }

@@ -101,6 +101,9 @@ fn list(config: &Config, out: &mut String) -> fmt::Result {
     let Config {
         listen,
         upstream,
+        cache: _,
+        touch: _,
+        sessions: _,
         admin,
         log,
         shutdown_grace,

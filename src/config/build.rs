@@ -15,7 +15,8 @@ use super::error::{Problem, Warning};
 use super::parse::{self, LogFilter};
 use super::section::{Section, Shown};
 use super::{
-    Admin, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Source, Upstream,
+    Admin, Cache, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Sessions, Source,
+    Touch, Upstream,
 };
 use crate::seam::HostPort;
 
@@ -73,6 +74,9 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let config = Config {
         listen,
         upstream,
+        cache: Cache::default(),
+        touch: Touch::default(),
+        sessions: Sessions::default(),
         admin,
         log,
         shutdown_grace,
