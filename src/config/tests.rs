@@ -65,6 +65,7 @@ shutdown: {grace_s: 3}
             level: LogFilter::new("warn,gripfast=debug").unwrap(),
         },
         shutdown_grace: Duration::from_secs(3),
+        ..Config::default()
     };
     assert_eq!(config, expected);
 }
