@@ -85,6 +85,7 @@ fn kept() -> Kept {
         reply: Bytes::from(vec![b'x'; VALUE_BYTES]),
         deadline: Some(1),
         sent_at: 0,
+        answered_at: 0,
         link: 1,
     }
 }
@@ -124,11 +125,11 @@ fn bench_store(criterion: &mut Criterion<ThreadTime>) {
         store.tick();
         let mut visits = Visits::new(&keys);
         group.bench_function(BenchmarkId::new("hit", count), |bencher| {
-            bencher.iter(|| store.find(visits.next(), 0, black_box(b"get")));
+            bencher.iter(|| store.get(visits.next(), 0, black_box(b"get")));
         });
         let mut visits = Visits::new(&absent);
         group.bench_function(BenchmarkId::new("miss", count), |bencher| {
-            bencher.iter(|| store.find(visits.next(), 0, black_box(b"get")));
+            bencher.iter(|| store.get(visits.next(), 0, black_box(b"get")));
         });
         group.bench_function(BenchmarkId::new("remove_absent", count), |bencher| {
             bencher.iter(|| store.remove(visits.next()));

@@ -19,8 +19,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 pub use definitions::{ALL, Definition, Kind, Label};
 pub use labels::{
-    CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, RejectedPrimary, ReplicaState,
-    SentinelState, Side, SwitchReason,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Lane, RejectReason, RejectedPrimary,
+    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, Verified,
 };
 pub use process::Process;
 pub use topology::{TopologyGauges, TopologyMetrics};
@@ -31,7 +31,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What the registry wants to know of a caller; it does not use it.
 const METADATA: Metadata<'static> = Metadata::new("gripfast", Level::INFO, None);
 
-/// What the data thread has counted since it started, and how things stand (the last four fields).
+/// What the data thread has counted since it started, and how things stand (the last seven fields).
 ///
 /// Arrays are indexed by [`Lane::index`] and its like: `counters.requests[Lane::Tracked.index()] += 1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,22 @@ pub struct Counters {
     pub received_bytes: [u64; Side::COUNT],
     /// Bytes written.
     pub sent_bytes: [u64; Side::COUNT],
+    /// Reads of sessions, by what became of them.
+    pub session_reads: [u64; SessionRead::COUNT],
+    /// Touches of sessions, by what became of them.
+    pub touches: [u64; Touched::COUNT],
+    /// Keys that the server announced as changed.
+    pub cache_invalidations: u64,
+    /// How often the cache was emptied.
+    pub cache_clears: [u64; ClearCause::COUNT],
+    /// Entries that gave way.
+    pub cache_evictions: [u64; Eviction::COUNT],
+    /// Replies that were too large to be kept.
+    pub cache_oversized: u64,
+    /// Hits that the primary was asked about.
+    pub hits_verified: [u64; Verified::COUNT],
+    /// How long before it was served the most outdated of them had been read, in milliseconds.
+    pub staleness_worst_ms: u64,
     /// Turns of the loop.
     pub loop_turns: u64,
     /// Client connections open now.
@@ -62,6 +78,12 @@ pub struct Counters {
     pub links_open: [u64; Lane::COUNT],
     /// Clients that wait for a pinned link now.
     pub pinned_waiting: u64,
+    /// Keys in the cache now.
+    pub cache_entries: u64,
+    /// Bytes of the cache now.
+    pub cache_bytes: u64,
+    /// Tracked links open now on which the server announces changes.
+    pub links_announcing: u64,
     /// Whether a checked link to the primary is up now.
     pub upstream_up: bool,
 }
@@ -103,6 +125,17 @@ impl Recorder {
             links_lost: self.counters(&definitions::LINKS_LOST),
             received_bytes: self.counters(&definitions::RECEIVED_BYTES),
             sent_bytes: self.counters(&definitions::SENT_BYTES),
+            session_reads: self.counters(&definitions::SESSION_READS),
+            touches: self.counters(&definitions::TOUCHES),
+            cache_invalidations: self.counter(&definitions::CACHE_INVALIDATIONS),
+            cache_clears: self.counters(&definitions::CACHE_CLEARS),
+            cache_evictions: self.counters(&definitions::CACHE_EVICTIONS),
+            cache_oversized: self.counter(&definitions::CACHE_OVERSIZED),
+            hits_verified: self.counters(&definitions::HITS_VERIFIED),
+            staleness_worst: self.gauge(&definitions::STALENESS_WORST),
+            cache_entries: self.gauge(&definitions::CACHE_ENTRIES),
+            cache_bytes: self.gauge(&definitions::CACHE_BYTES),
+            links_announcing: self.gauge(&definitions::LINKS_ANNOUNCING),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
             links_open: self.gauges(&definitions::LINKS),
@@ -182,6 +215,17 @@ pub struct DataMetrics {
     links_lost: [Counter; Lane::LINKS.len()],
     received_bytes: [Counter; Side::COUNT],
     sent_bytes: [Counter; Side::COUNT],
+    session_reads: [Counter; SessionRead::COUNT],
+    touches: [Counter; Touched::COUNT],
+    cache_invalidations: Counter,
+    cache_clears: [Counter; ClearCause::COUNT],
+    cache_evictions: [Counter; Eviction::COUNT],
+    cache_oversized: Counter,
+    hits_verified: [Counter; Verified::COUNT],
+    staleness_worst: Gauge,
+    cache_entries: Gauge,
+    cache_bytes: Gauge,
+    links_announcing: Gauge,
     loop_turns: Counter,
     clients_open: Gauge,
     links_open: [Gauge; Lane::LINKS.len()],
@@ -201,6 +245,7 @@ impl DataMetrics {
         absolute(&self.links_lost, &counters.links_lost);
         absolute(&self.received_bytes, &counters.received_bytes);
         absolute(&self.sent_bytes, &counters.sent_bytes);
+        self.flush_cache(counters);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);
         for (gauge, links) in self.links_open.iter().zip(counters.links_open) {
@@ -209,6 +254,24 @@ impl DataMetrics {
         self.pinned_waiting.set(counters.pinned_waiting as f64);
         self.upstream_up
             .set(f64::from(u8::from(counters.upstream_up)));
+    }
+}
+
+impl DataMetrics {
+    fn flush_cache(&mut self, counters: &Counters) {
+        absolute(&self.session_reads, &counters.session_reads);
+        absolute(&self.touches, &counters.touches);
+        self.cache_invalidations
+            .absolute(counters.cache_invalidations);
+        absolute(&self.cache_clears, &counters.cache_clears);
+        absolute(&self.cache_evictions, &counters.cache_evictions);
+        self.cache_oversized.absolute(counters.cache_oversized);
+        absolute(&self.hits_verified, &counters.hits_verified);
+        let worst = counters.staleness_worst_ms as f64 / 1000.0;
+        self.staleness_worst.set(worst);
+        self.cache_entries.set(counters.cache_entries as f64);
+        self.cache_bytes.set(counters.cache_bytes as f64);
+        self.links_announcing.set(counters.links_announcing as f64);
     }
 }
 

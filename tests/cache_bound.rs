@@ -27,6 +27,7 @@ fn kept(length: usize) -> Kept {
         reply: Bytes::from(vec![b'x'; length]),
         deadline: None,
         sent_at: 0,
+        answered_at: 0,
         link: 1,
     }
 }
@@ -45,7 +46,7 @@ fn fill(limits: Limits, inserts: u64) -> (u64, u64) {
         store.keep(key.as_bytes(), kept(100 + (state % 1901) as usize));
         // A second read of a recent one, whose first find also makes its bytes shared.
         let recent = format!("session:{:024x}", number.saturating_sub(state % 1000));
-        store.find(recent.as_bytes(), 0, b"get");
+        store.get(recent.as_bytes(), 0, b"get");
         if number % 1000 == 0 {
             counted = counted.max(store.statistics().bytes);
             grown = grown.max(resident().saturating_sub(before));

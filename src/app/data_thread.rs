@@ -12,7 +12,7 @@ use super::bind;
 use crate::config::Config;
 use crate::data_plane::{self, Handle, Message, Parts};
 use crate::metrics::Recorder;
-use crate::seam::{Entropy, TcpDial};
+use crate::seam::{Entropy, SystemClock, TcpDial};
 
 /// The data thread, seen from the control thread.
 pub(super) struct DataThread {
@@ -82,6 +82,7 @@ fn live(
             listeners: sockets.listeners,
             dial: Box::new(TcpDial),
             entropy: Entropy::from_system(),
+            clock: Box::new(SystemClock),
             inbox,
             metrics,
         })

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::entry::{Kept, Millis, Store};
-use super::fence::{Fence, Ticket};
+use super::fence::{Fence, SlotId, Ticket};
 use crate::id::ClientId;
 
 /// The rules that the exploration takes away one by one; the data path has them all.
@@ -50,28 +50,31 @@ pub struct Question<'a> {
     pub after: Option<u64>,
 }
 
-/// What is known of the tracked link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What is known of a tracked link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tracking {
     /// Its serial.
     pub serial: u32,
-    /// The server has agreed to announce changes of what is read on it from now on.
-    pub agreed: bool,
-    /// Changes made before this time, less the staleness allowed, have been announced: it may be trusted until then.
+    /// How long what is sent on it from now on may be served; none while the server has not said whether it announces
+    /// changes, or where nothing is to be kept.
+    pub ttl: Option<Millis>,
+    /// Whether the server announces changes of what is read on it.
+    pub announces: bool,
+    /// Changes made before this time, less the staleness allowed, have been announced: what came by it is served until
+    /// then.
     pub lease_until: Millis,
 }
 
 impl Tracking {
-    fn may_be_trusted(&self, now: Millis) -> bool {
-        self.agreed && now < self.lease_until
+    /// Tells whether what came by the link may be served, or kept, now.
+    pub fn holds_lease(&self, now: Millis) -> bool {
+        self.ttl.is_some() && now < self.lease_until
     }
 }
 
-/// What becomes of a read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// It is answered with this.
-    Hit(Bytes),
+/// What becomes of a read that nothing is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
     /// Exactly this is being asked on the same link: that reply is the reader's, too.
     Join(FlightId),
     /// It is sent, and PTTL after it.
@@ -109,39 +112,80 @@ pub struct Core<S, H = RandomState, R = Sound> {
     flights: Slab<Flight>,
     /// The flight that may be joined, by what is asked.
     joinable: HashMap<Asked, FlightId>,
-    /// How long a reply is served at most, in milliseconds.
-    ttl: Millis,
     rules: PhantomData<R>,
 }
 
 impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
-    /// Makes an empty cache that serves a reply for at most `ttl` milliseconds.
-    pub fn new(store: S, fence: Fence<H>, ttl: Millis) -> Self {
+    /// Makes an empty cache.
+    pub fn new(store: S, fence: Fence<H>) -> Self {
         Self {
             store,
             fence,
             flights: Slab::new(),
             joinable: HashMap::new(),
-            ttl,
             rules: PhantomData,
         }
     }
 
+    /// Shows the reply that is kept for a read, if it may be served now.
+    ///
+    /// The reader has nothing unanswered on another link: what it asked there might be answered after this. Nor is it
+    /// served while it waits on this one: what it waits for may turn out newer than what is kept, so it would go back in
+    /// time.
+    pub fn look_up<T>(
+        &mut self,
+        question: &Question<'_>,
+        show: impl FnOnce(&Kept) -> T,
+    ) -> Option<T> {
+        let (database, shape) = (question.database, question.shape);
+        self.look_up_by(question, |kept| kept.is_of(database, shape), show)
+    }
+
+    /// Shows a reply that tells when the key expires, whatever else it tells, if it may be served now.
+    pub fn look_up_live<T>(
+        &mut self,
+        question: &Question<'_>,
+        show: impl FnOnce(&Kept) -> T,
+    ) -> Option<T> {
+        let database = question.database;
+        let wanted = |kept: &Kept| kept.database == database && kept.deadline.is_some();
+        self.look_up_by(question, wanted, show)
+    }
+
+    /// Shows the newest reply of the key that is `wanted` (in the right database) and may be served now.
+    #[inline]
+    pub fn look_up_by<T>(
+        &mut self,
+        question: &Question<'_>,
+        wanted: impl Fn(&Kept) -> bool,
+        show: impl FnOnce(&Kept) -> T,
+    ) -> Option<T> {
+        let (link, now) = (question.link, question.now);
+        let ttl = link.ttl.filter(|_| link.holds_lease(now))?;
+        if question.after.is_some() {
+            return None;
+        }
+        let may_be_served = |kept: &Kept| {
+            (!R::LINK || kept.link == link.serial)
+                && now < kept.sent_at + ttl
+                && kept.deadline.is_none_or(|deadline| now < deadline)
+        };
+        self.store.find(
+            question.key,
+            |kept| wanted(kept) && may_be_served(kept),
+            show,
+        )
+    }
+
     /// Decides what becomes of a read that would be sent as number `place` of its link's queue.
     ///
-    /// The reader has nothing unanswered on another link: what it asked there might be answered after this.
-    pub fn read(&mut self, question: Question<'_>, place: u64) -> Read {
-        if !question.link.may_be_trusted(question.now) {
-            return Read::Pass;
-        }
-        // What the reader still waits for may turn out newer than what is kept: it would go back in time.
-        if question.after.is_none()
-            && let Some(reply) = self.look_up(&question)
-        {
-            return Read::Hit(reply);
+    /// The reader has nothing unanswered on another link.
+    pub fn ask(&mut self, question: &Question<'_>, place: u64) -> Ask {
+        if question.link.ttl.is_none() {
+            return Ask::Pass;
         }
         let Some(ticket) = self.ticket(question.key) else {
-            return Read::Pass;
+            return Ask::Pass;
         };
         let asked = Asked {
             key: Bytes::copy_from_slice(question.key),
@@ -155,33 +199,45 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
             if !spoiled && flight.link == question.link.serial {
                 // A flight's reply that comes before one that the reader still waits for would overtake it.
                 return match question.after.is_none_or(|after| after < flight.place) {
-                    true => Read::Join(id),
-                    false => Read::Pass,
+                    true => Ask::Join(id),
+                    false => Ask::Pass,
                 };
             }
         }
-        let id = FlightId(self.flights.insert(Flight {
-            asked: asked.clone(),
+        let id = self.take_off(asked.clone(), ticket, question, place);
+        self.joinable.insert(asked, id);
+        Ask::Lead(id)
+    }
+
+    /// Registers a read that nobody joins, if what it brings may be kept.
+    pub fn ask_alone(&mut self, question: &Question<'_>, place: u64) -> Option<FlightId> {
+        question.link.ttl?;
+        let ticket = self.ticket(question.key)?;
+        let asked = Asked {
+            key: Bytes::copy_from_slice(question.key),
+            database: question.database,
+            shape: Bytes::copy_from_slice(question.shape),
+        };
+        Some(self.take_off(asked, ticket, question, place))
+    }
+
+    fn take_off(
+        &mut self,
+        asked: Asked,
+        ticket: Ticket,
+        question: &Question<'_>,
+        place: u64,
+    ) -> FlightId {
+        let flight = Flight {
+            asked,
             link: question.link.serial,
             ticket,
             sent_at: question.now,
             place,
             joined: Vec::new(),
             reply: None,
-        }) as u32);
-        self.joinable.insert(asked, id);
-        Read::Lead(id)
-    }
-
-    fn look_up(&mut self, question: &Question<'_>) -> Option<Bytes> {
-        let kept = self
-            .store
-            .find(question.key, question.database, question.shape)?;
-        let now = question.now;
-        let served = (!R::LINK || kept.link == question.link.serial)
-            && now < kept.sent_at + self.ttl
-            && kept.deadline.is_none_or(|deadline| now < deadline);
-        served.then_some(kept.reply)
+        };
+        FlightId(self.flights.insert(flight) as u32)
     }
 
     fn ticket(&self, key: &[u8]) -> Option<Ticket> {
@@ -191,30 +247,45 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
         }
     }
 
-    /// Adds a reader to a flight that [`Core::read`] said it may join.
+    /// Adds a reader to a flight that [`Core::ask`] said it may join.
     pub fn join(&mut self, id: FlightId, reader: ClientId) {
         if let Some(flight) = self.flights.get_mut(id.0 as usize) {
             flight.joined.push(reader);
         }
     }
 
-    /// The reply to a flight's read has come: returns the readers that joined. Nobody joins any more.
-    ///
-    /// `exists` is what the reply says of the key, if anything: a null says no, a value says yes, a missing field neither.
-    /// `reply` is none where it is not to be kept (an error, or too large).
-    pub fn replied(
-        &mut self,
-        id: FlightId,
-        reply: Option<Bytes>,
-        exists: Option<bool>,
-    ) -> Vec<ClientId> {
-        let Some(flight) = self.flights.get_mut(id.0 as usize) else {
-            return Vec::new();
-        };
-        flight.reply = reply.map(|reply| (reply, exists));
-        let joined = std::mem::take(&mut flight.joined);
+    /// The first bytes of the reply have come: returns the readers that joined. Nobody joins any more.
+    pub fn arrives(&mut self, id: FlightId) -> Vec<ClientId> {
         self.close(id);
-        joined
+        let flight = self.flights.get_mut(id.0 as usize);
+        flight.map_or_else(Vec::new, |flight| std::mem::take(&mut flight.joined))
+    }
+
+    /// The reply has come whole; not called for one that is not to be kept (an error, or too large).
+    ///
+    /// `exists` is what it says of the key, if anything: a null says no, a value says yes, a missing field neither.
+    pub fn replied(&mut self, id: FlightId, reply: Bytes, exists: Option<bool>) {
+        if let Some(flight) = self.flights.get_mut(id.0 as usize) {
+            flight.reply = Some((reply, exists));
+        }
+    }
+
+    /// Tells whether nothing may have changed since the flight's read was sent.
+    pub fn holds(&self, id: FlightId) -> bool {
+        let flight = self.flights.get(id.0 as usize);
+        flight.is_some_and(|flight| self.fence.holds(flight.ticket))
+    }
+
+    /// Returns the request of a flight without its key.
+    pub fn shape_of(&self, id: FlightId) -> Option<&[u8]> {
+        let flight = self.flights.get(id.0 as usize)?;
+        Some(&flight.asked.shape)
+    }
+
+    /// Tells whether the flight reads this key.
+    pub fn reads(&self, id: FlightId, key: &[u8]) -> bool {
+        let flight = self.flights.get(id.0 as usize);
+        flight.is_some_and(|flight| flight.asked.key == key)
     }
 
     /// PTTL's reply has come: the flight ends, and what it brought is kept if nothing may have changed since it was sent.
@@ -224,10 +295,14 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
         let Some(flight) = self.flights.try_remove(id.0 as usize) else {
             return false;
         };
-        let holds = self.fence.holds(flight.ticket)
-            && flight.link == link.serial
-            && link.may_be_trusted(now);
-        let Some(kept) = flight.keep(ttl).filter(|_| holds) else {
+        let holds =
+            self.fence.holds(flight.ticket) && flight.link == link.serial && link.holds_lease(now);
+        let kept = flight.keep(ttl, now).filter(|_| holds);
+        // What was kept before may be older than what a reader has now seen, where nobody would have said so.
+        if kept.is_none() || !link.announces {
+            self.store.remove(&flight.asked.key);
+        }
+        let Some(kept) = kept else {
             return false;
         };
         self.store.keep(&flight.asked.key, kept);
@@ -252,17 +327,22 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
             .unwrap_or_default()
     }
 
-    /// A write to the key is about to be sent.
-    pub fn write_sent(&mut self, key: &[u8]) {
-        self.fence.begin_write(key);
-        self.changed(key);
+    /// A write to the key is about to be sent; what is returned ends it.
+    pub fn write_sent(&mut self, key: &[u8]) -> SlotId {
+        let slot = self.fence.slot(key);
+        self.fence.begin_write(slot);
+        self.fence.spoil(slot);
+        self.store.remove(key);
+        slot
     }
 
-    /// A write to the key was answered, or its link was lost; called before anybody hears of it.
-    pub fn write_ended(&mut self, key: &[u8]) {
-        self.fence.end_write(key);
+    /// Such a write was answered, or its link was lost; called before anybody hears of it.
+    ///
+    /// Since it was sent nothing was kept of its key, so there is nothing to be removed.
+    pub fn write_ended(&mut self, slot: SlotId) {
+        self.fence.end_write(slot);
         if R::SPOIL_AT_REPLY {
-            self.changed(key);
+            self.fence.spoil(slot);
         }
     }
 
@@ -280,7 +360,8 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
 
     /// The key may have changed: the server said so, or something newer was read of it on another link.
     pub fn changed(&mut self, key: &[u8]) {
-        self.fence.spoil(key);
+        let slot = self.fence.slot(key);
+        self.fence.spoil(slot);
         self.store.remove(key);
     }
 
@@ -288,6 +369,11 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
     pub fn all_changed(&mut self) {
         self.fence.spoil_all();
         self.store.clear();
+    }
+
+    /// Where replies are kept, for what is done with all of them.
+    pub fn store(&mut self) -> &mut S {
+        &mut self.store
     }
 
     /// Reads under way.
@@ -298,7 +384,7 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
 
 impl Flight {
     /// What would be kept of it: nothing where value and PTTL do not agree about the key's existence.
-    fn keep(&self, ttl: Option<i64>) -> Option<Kept> {
+    fn keep(&self, ttl: Option<i64>, now: Millis) -> Option<Kept> {
         let (reply, exists) = self.reply.clone()?;
         let ttl = ttl?;
         if exists.is_some_and(|exists| exists != (ttl != -2)) {
@@ -311,6 +397,7 @@ impl Flight {
             // From the sending, not from the reply: never later than the server's own.
             deadline: u64::try_from(ttl).ok().map(|ttl| self.sent_at + ttl),
             sent_at: self.sent_at,
+            answered_at: now,
             link: self.link,
         })
     }

@@ -18,14 +18,33 @@ pub struct Kept {
     pub deadline: Option<Millis>,
     /// When the read was sent: what it tells is at least as new as this.
     pub sent_at: Millis,
+    /// When PTTL's reply was there.
+    pub answered_at: Millis,
     /// Serial of the link that brought it.
     pub link: u32,
 }
 
+impl Kept {
+    /// Tells whether it is the reply to this.
+    pub fn is_of(&self, database: u32, shape: &[u8]) -> bool {
+        self.database == database && self.shape == shape
+    }
+}
+
 /// Where replies are kept, by key name alone: an invalidation names no database, so it removes the name in all of them.
 pub trait Store {
-    /// Looks a reply up.
-    fn find(&mut self, key: &[u8], database: u32, shape: &[u8]) -> Option<Kept>;
+    /// Shows the first reply of a key that is `wanted`, if there is one; the newest are looked at first.
+    fn find<T>(
+        &mut self,
+        key: &[u8],
+        wanted: impl Fn(&Kept) -> bool,
+        show: impl FnOnce(&Kept) -> T,
+    ) -> Option<T>;
+
+    /// Returns a reply.
+    fn get(&mut self, key: &[u8], database: u32, shape: &[u8]) -> Option<Kept> {
+        self.find(key, |kept| kept.is_of(database, shape), Kept::clone)
+    }
 
     /// Keeps a reply, in place of one of the same key, database and shape.
     fn keep(&mut self, key: &[u8], kept: Kept);

@@ -11,10 +11,14 @@ const SLOTS: usize = 4096;
 /// What a flight starts with; still good if neither counter has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    slot: u32,
+    slot: SlotId,
     spoiled: u64,
     cleared: u64,
 }
+
+/// Where a key's counters stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SlotId(u32);
 
 /// One slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,37 +57,45 @@ impl<H: BuildHasher> Fence<H> {
         }
     }
 
-    fn slot(&self, key: &[u8]) -> usize {
-        (self.hasher.hash_one(key) % self.slots.len() as u64) as usize
+    /// Finds the slot of a key.
+    pub fn slot(&self, key: &[u8]) -> SlotId {
+        SlotId((self.hasher.hash_one(key) % self.slots.len() as u64) as u32)
+    }
+
+    fn at(&mut self, slot: SlotId) -> &mut Slot {
+        &mut self.slots[slot.0 as usize]
     }
 
     /// Hands out a ticket for a read that is about to be sent; none while a write to the key is under way, since nothing
     /// tells which of the two the server runs first.
     pub fn ticket(&self, key: &[u8]) -> Option<Ticket> {
-        let free = self.slots[self.slot(key)].pending == 0 && self.pending_everywhere == 0;
-        free.then(|| self.ticket_regardless(key))
+        let slot = self.slot(key);
+        let free = self.slots[slot.0 as usize].pending == 0 && self.pending_everywhere == 0;
+        free.then(|| self.ticket_of(slot))
     }
 
     /// Hands out a ticket although a write may be under way: for the exploration that shows why not.
     pub(super) fn ticket_regardless(&self, key: &[u8]) -> Ticket {
-        let index = self.slot(key);
+        self.ticket_of(self.slot(key))
+    }
+
+    fn ticket_of(&self, slot: SlotId) -> Ticket {
         Ticket {
-            slot: index as u32,
-            spoiled: self.slots[index].spoiled,
+            slot,
+            spoiled: self.slots[slot.0 as usize].spoiled,
             cleared: self.cleared,
         }
     }
 
     /// Tells whether nothing may have changed since the ticket was handed out.
     pub fn holds(&self, ticket: Ticket) -> bool {
-        let slot = &self.slots[ticket.slot as usize];
+        let slot = &self.slots[ticket.slot.0 as usize];
         slot.spoiled == ticket.spoiled && self.cleared == ticket.cleared
     }
 
-    /// Spoils every ticket of the key.
-    pub fn spoil(&mut self, key: &[u8]) {
-        let index = self.slot(key);
-        self.slots[index].spoiled += 1;
+    /// Spoils every ticket of the slot.
+    pub fn spoil(&mut self, slot: SlotId) {
+        self.at(slot).spoiled += 1;
     }
 
     /// Spoils every ticket.
@@ -91,16 +103,14 @@ impl<H: BuildHasher> Fence<H> {
         self.cleared += 1;
     }
 
-    /// A write to the key is under way.
-    pub fn begin_write(&mut self, key: &[u8]) {
-        let index = self.slot(key);
-        self.slots[index].pending += 1;
+    /// A write to a key of the slot is under way.
+    pub fn begin_write(&mut self, slot: SlotId) {
+        self.at(slot).pending += 1;
     }
 
-    /// A write to the key was answered, or its link was lost.
-    pub fn end_write(&mut self, key: &[u8]) {
-        let index = self.slot(key);
-        let pending = &mut self.slots[index].pending;
+    /// Such a write was answered, or its link was lost.
+    pub fn end_write(&mut self, slot: SlotId) {
+        let pending = &mut self.at(slot).pending;
         debug_assert!(*pending > 0, "a write ended that had not begun");
         *pending = pending.saturating_sub(1);
     }
@@ -124,7 +134,7 @@ impl<H: BuildHasher> Fence<H> {
 impl<H: BuildHasher> Fence<H> {
     /// Everything that decides about a key.
     pub(super) fn state(&self, key: &[u8]) -> (u64, u32, u64, u32) {
-        let slot = self.slots[self.slot(key)];
+        let slot = self.slots[self.slot(key).0 as usize];
         (
             slot.spoiled,
             slot.pending,

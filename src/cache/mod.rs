@@ -17,5 +17,7 @@
 pub mod core;
 pub mod entry;
 pub mod fence;
+pub mod push;
+pub mod shape;
 pub mod store;
 pub mod touch;

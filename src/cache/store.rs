@@ -159,17 +159,23 @@ impl MokaStore {
 }
 
 impl Store for MokaStore {
-    fn find(&mut self, key: &[u8], database: u32, shape: &[u8]) -> Option<Kept> {
+    #[inline]
+    fn find<T>(
+        &mut self,
+        key: &[u8],
+        wanted: impl Fn(&Kept) -> bool,
+        show: impl FnOnce(&Kept) -> T,
+    ) -> Option<T> {
         let replies = self.replies(key)?;
-        let found = replies.iter().find(|kept| is_of(kept, database, shape));
-        found.cloned()
+        let found = replies.iter().rev().find(|kept| wanted(kept));
+        found.map(show)
     }
 
     fn keep(&mut self, key: &[u8], kept: Kept) {
         let fits = self.fits(key, &kept);
         let before = self.replies(key);
         let others = before.iter().flat_map(|replies| replies.iter());
-        let others = others.filter(|other| !is_of(other, kept.database, &kept.shape));
+        let others = others.filter(|other| !other.is_of(kept.database, &kept.shape));
         if fits {
             // One more than the others; of too many the oldest goes.
             let surplus = (others.clone().count() + 1).saturating_sub(REPLIES_MAX);
@@ -207,10 +213,6 @@ impl Evictions {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-fn is_of(kept: &Kept, database: u32, shape: &[u8]) -> bool {
-    kept.database == database && kept.shape == shape
 }
 
 /// Copies shape and reply into one block of their own: as slices of a link's read buffer they would keep all of it.

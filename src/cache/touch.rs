@@ -36,6 +36,7 @@ use bytes::Bytes;
 
 use crate::cache::entry::Millis;
 use crate::command::table::ServerCommands;
+use crate::resp::value::body;
 
 use time::{COMMANDS, OPTIONS, Time, after, find, seconds_after};
 
@@ -78,7 +79,11 @@ impl Window {
     /// milliseconds. With either 0 no touch is answered.
     pub fn new(fraction: f64, cap: Millis) -> Self {
         // A float's cast saturates, and what is no number becomes 0.
-        let millionths = (fraction.min(1.0) * 1e6) as u32;
+        Self::from_millionths((fraction.min(1.0) * 1e6) as u32, cap)
+    }
+
+    /// Makes a window of so many millionths of the TTL asked for, and at most `cap` milliseconds.
+    pub fn from_millionths(millionths: u32, cap: Millis) -> Self {
         Self { millionths, cap }
     }
 
@@ -182,6 +187,16 @@ pub struct Candidate<'a> {
     /// The key.
     pub key: &'a [u8],
     form: Form<'a>,
+}
+
+impl Candidate<'_> {
+    /// Tells whether the key's value decides, or is the answer.
+    pub fn wants_value(&self) -> bool {
+        matches!(
+            self.form,
+            Form::Read | Form::ReadAndExpire(_) | Form::Set(..)
+        )
+    }
 }
 
 /// What is configured, and what the server can do.
@@ -376,16 +391,6 @@ fn answer_value(live: &Live<'_>) -> Decision {
 /// Tells whether the key's value is known to be `value`.
 fn has(live: &Live<'_>, value: &[u8]) -> bool {
     live.value.and_then(|reply| body(reply)) == Some(value)
-}
-
-/// Returns the body of a bulk string; `None` for any other frame.
-fn body(reply: &[u8]) -> Option<&[u8]> {
-    let rest = reply.strip_prefix(b"$")?.strip_suffix(b"\r\n")?;
-    let line_end = rest.iter().position(|&byte| byte == b'\r')?;
-    let (length, rest) = rest.split_at(line_end);
-    let body = rest.strip_prefix(b"\r\n")?;
-    let length: usize = std::str::from_utf8(length).ok()?.parse().ok()?;
-    (length == body.len()).then_some(body)
 }
 
 #[cfg(test)]

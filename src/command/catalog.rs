@@ -1,6 +1,40 @@
 //! The static command table as data: what servers from Redis 6.2 to 8.2 and Valkey 9.1 say in `COMMAND`, and the lane.
 
-use super::table::{Access, Access::*, Kind, Kind::*};
+use super::table::{Access, Access::*, CachedRead, Kind, Kind::*};
+
+/// Reads whose replies may be kept.
+pub(super) const CACHED: &[(&str, CachedRead)] = &[
+    ("get", CachedRead::Get),
+    ("mget", CachedRead::MGet),
+    ("getrange", CachedRead::GetRange),
+    ("strlen", CachedRead::StrLen),
+    ("exists", CachedRead::Exists),
+    ("type", CachedRead::Type),
+    ("hget", CachedRead::HGet),
+    ("hmget", CachedRead::HMGet),
+    ("hgetall", CachedRead::HGetAll),
+    ("hkeys", CachedRead::HKeys),
+    ("hvals", CachedRead::HVals),
+    ("hlen", CachedRead::HLen),
+    ("hexists", CachedRead::HExists),
+    ("hstrlen", CachedRead::HStrLen),
+];
+
+/// Commands that may do nothing but move a deadline.
+pub(super) const TOUCHES: &[&str] = &[
+    "expire",
+    "pexpire",
+    "expireat",
+    "pexpireat",
+    "touch",
+    "getex",
+    "set",
+    "setex",
+    "psetex",
+];
+
+/// Commands without keys that may change any key all the same, or what a client may see of it.
+pub(super) const CHANGES_ANYTHING: &[&str] = &["acl", "debug", "module", "replicaof", "slaveof"];
 
 /// Name, kind, access, arity (negative: at least that many words), first key, last key, step between keys.
 pub(super) type Row = (&'static str, Kind, Access, i8, (i8, i8, i8));

@@ -1,6 +1,7 @@
 //! Which keys a request names: where the fixed positions of the table do not say, by the request's own words.
 
-use super::table::{Access, Command};
+use super::catalog::CHANGES_ANYTHING;
+use super::table::{Access, Command, Kind};
 use crate::resp::Words;
 
 /// What a request may read or change.
@@ -52,6 +53,10 @@ pub fn touched(command: &Command, request: &[u8], words: &Words) -> Touched {
         },
         _ => unknown(command),
     };
+    // What passes most has no exceptions.
+    if command.kind == Kind::Tracked {
+        return fixed(command, words.len());
+    }
     if command.keys.first > 0 {
         // A second key may stand anywhere behind.
         if words.len() > 3 && named(&["sort", "georadius", "georadiusbymember", "migrate"]) {
@@ -114,6 +119,9 @@ pub fn touched(command: &Command, request: &[u8], words: &Words) -> Touched {
         return streams(words.len(), |index| {
             word(index).eq_ignore_ascii_case(b"STREAMS")
         });
+    }
+    if named(CHANGES_ANYTHING) {
+        return Touched::Everything;
     }
     unknown(command)
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::catalog::ROWS;
+use super::catalog::{CACHED, ROWS, TOUCHES};
 
 /// What a command does to keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +87,47 @@ pub struct KeyPositions {
     pub step: i8,
 }
 
+/// A read of one key (of several, for `MGet`) whose reply may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CachedRead {
+    /// `GET`
+    Get,
+    /// `MGET`, as so many `GET`
+    MGet,
+    /// `GETRANGE`
+    GetRange,
+    /// `STRLEN`
+    StrLen,
+    /// `EXISTS` of one key
+    Exists,
+    /// `TYPE`
+    Type,
+    /// `HGET`
+    HGet,
+    /// `HMGET`
+    HMGet,
+    /// `HGETALL`
+    HGetAll,
+    /// `HKEYS`
+    HKeys,
+    /// `HVALS`
+    HVals,
+    /// `HLEN`
+    HLen,
+    /// `HEXISTS`
+    HExists,
+    /// `HSTRLEN`
+    HStrLen,
+}
+
+impl CachedRead {
+    /// Tells whether it reads a hash, whose fields may expire by themselves.
+    pub fn is_of_hash(self) -> bool {
+        self as u8 >= Self::HGet as u8
+    }
+}
+
 /// One command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -98,6 +139,10 @@ pub struct Command {
     pub arity: i8,
     /// Where its keys stand.
     pub keys: KeyPositions,
+    /// Whether, and as what, its reply may be kept.
+    pub cached: Option<CachedRead>,
+    /// Whether it may be a touch: a request that only moves a deadline.
+    pub may_touch: bool,
 }
 
 const UNKNOWN: Command = Command {
@@ -109,6 +154,8 @@ const UNKNOWN: Command = Command {
         last: 0,
         step: 0,
     },
+    cached: None,
+    may_touch: false,
 };
 
 /// Longest command name of the static table, with room to grow.
@@ -146,6 +193,8 @@ impl Default for Table {
                     access,
                     arity,
                     keys,
+                    cached: cached(name),
+                    may_touch: TOUCHES.contains(&name),
                 },
             ));
         }
@@ -196,6 +245,12 @@ impl Table {
             .get(&name.to_ascii_lowercase())
             .map_or(UNKNOWN, ServerCommand::as_command)
     }
+}
+
+/// Finds as what the reply of a command may be kept.
+fn cached(name: &str) -> Option<CachedRead> {
+    let row = CACHED.iter().find(|(known, _)| *known == name)?;
+    Some(row.1)
 }
 
 /// FNV-1a over the name, folded to a slot.
@@ -259,6 +314,8 @@ impl ServerCommand {
                 last: position(self.last_key),
                 step: position(self.key_step),
             },
+            cached: None,
+            may_touch: false,
         }
     }
 }

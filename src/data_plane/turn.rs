@@ -15,7 +15,7 @@ use crate::downstream::client::Stall;
 use crate::metrics::DataMetrics;
 use crate::proxy::Proxy;
 use crate::reactor::{Bell, Ready, Token};
-use crate::seam::{Accept, Dial, Entropy};
+use crate::seam::{Accept, Clock, Dial, Entropy};
 use crate::sentinel::topology::SwitchReason;
 use crate::upstream::link::Lane;
 use crate::upstream::registry::Health;
@@ -33,6 +33,8 @@ pub struct Parts {
     pub dial: Box<dyn Dial>,
     /// Jitter.
     pub entropy: Entropy,
+    /// The clocks that tokio does not have.
+    pub clock: Box<dyn Clock>,
     /// Messages of the control plane.
     pub inbox: mpsc::Receiver<Message>,
     /// Where counts are published.
@@ -99,7 +101,13 @@ impl DataPlane {
             .collect();
         let output_bytes_max = parts.config.listen.output_bytes_max;
         Self {
-            proxy: Proxy::new(parts.config, parts.dial, parts.entropy, Arc::clone(&ready)),
+            proxy: Proxy::new(
+                parts.config,
+                parts.dial,
+                parts.entropy,
+                parts.clock,
+                Arc::clone(&ready),
+            ),
             ready,
             doors,
             inbox: parts.inbox,
@@ -260,6 +268,7 @@ impl DataPlane {
     }
 
     fn publish(&mut self) {
+        self.proxy.count_cache();
         let report = self.report();
         let counters = &mut self.proxy.counters;
         counters.clients_open = report.clients as u64;

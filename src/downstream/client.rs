@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use crate::cache::core::FlightId;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
 use crate::outbox::Outbox;
@@ -82,6 +83,15 @@ pub enum Barrier {
     Failed,
 }
 
+/// Keys that a transaction on its way will change or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueuedKeys {
+    /// These.
+    Some(Vec<Box<[u8]>>),
+    /// Any, or too many to remember.
+    Everything,
+}
+
 /// What a client has told of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Introduction {
@@ -129,6 +139,14 @@ pub struct Client {
     pub inflight: u32,
     /// The link that carries what is in flight.
     pub lane: Option<LinkId>,
+    /// The place in that link's queue of the newest of them.
+    pub newest: u64,
+    /// The last read of it that was, or joined, a flight.
+    pub flight: Option<FlightId>,
+    /// Keys of the transaction that it is queueing on its own link.
+    pub queued_keys: Option<Box<QueuedKeys>>,
+    /// Its unread bytes held more than subscriptions: whatever comes back to it may be newer than what is cached.
+    pub stranger: bool,
     /// The pinned link that it owns at the moment.
     pub own: Option<LinkId>,
     /// Why it keeps it.
@@ -184,6 +202,10 @@ impl Client {
             by_library: false,
             inflight: 0,
             lane: None,
+            newest: 0,
+            flight: None,
+            queued_keys: None,
+            stranger: false,
             own: None,
             held: Held::default(),
             held_count: 0,

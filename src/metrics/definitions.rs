@@ -3,8 +3,8 @@
 use metrics::Unit;
 
 use super::labels::{
-    CloseCause, DialOutcome, ErrorKind, Lane, RejectReason, RejectedPrimary, ReplicaState,
-    SentinelState, Side, SwitchReason,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Lane, RejectReason, RejectedPrimary,
+    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, Verified,
 };
 
 /// What kind of metric it is.
@@ -94,6 +94,17 @@ definitions! {
     CLIENTS_CLOSED = counter("gripfast_client_connections_closed_total", Unit::Count, "Client connections ended, by cause").by("cause", CloseCause::NAMES);
     REQUESTS = counter("gripfast_requests_total", Unit::Count, "Requests taken from clients, by lane").by("lane", Lane::NAMES);
     ERROR_REPLIES = counter("gripfast_error_replies_total", Unit::Count, "Errors that the sidecar itself answered, by kind").by("kind", ErrorKind::NAMES);
+    SESSION_READS = counter("gripfast_session_reads_total", Unit::Count, "Reads of sessions that may be kept, by what became of them").by("outcome", SessionRead::NAMES);
+    TOUCHES = counter("gripfast_touches_total", Unit::Count, "Requests that may only move a session's deadline, by what became of them").by("outcome", Touched::NAMES);
+    CACHE_ENTRIES = gauge("gripfast_cache_entries", Unit::Count, "Keys in the session cache");
+    CACHE_BYTES = gauge("gripfast_cache_bytes", Unit::Bytes, "Bytes of the session cache, names and overhead counted");
+    CACHE_EVICTIONS = counter("gripfast_cache_evictions_total", Unit::Count, "Keys that gave way in the session cache, by cause").by("cause", Eviction::NAMES);
+    CACHE_OVERSIZED = counter("gripfast_cache_oversized_total", Unit::Count, "Replies that were too large for the session cache");
+    CACHE_INVALIDATIONS = counter("gripfast_cache_invalidations_total", Unit::Count, "Keys that the server announced as changed");
+    CACHE_CLEARS = counter("gripfast_cache_clears_total", Unit::Count, "How often the session cache was emptied, by cause").by("cause", ClearCause::NAMES);
+    LINKS_ANNOUNCING = gauge("gripfast_cache_tracking_links", Unit::Count, "Links on which the server announces changes");
+    HITS_VERIFIED = counter("gripfast_cache_verified_total", Unit::Count, "Answers of the session cache that the primary was asked about, by what it said").by("result", Verified::NAMES);
+    STALENESS_WORST = gauge("gripfast_cache_staleness_worst_seconds", Unit::Seconds, "How long before it was served the most outdated of them had been read");
     LINKS = gauge("gripfast_links", Unit::Count, "Links to the primary open, by lane").by("lane", Lane::LINK_NAMES);
     LINK_DIALS = counter("gripfast_link_dials_total", Unit::Count, "Attempts to open a link, by outcome").by("outcome", DialOutcome::NAMES);
     LINKS_LOST = counter("gripfast_links_lost_total", Unit::Count, "Links that ended without our doing, by lane").by("lane", Lane::LINK_NAMES);

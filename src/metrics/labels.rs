@@ -107,6 +107,72 @@ label! {
 }
 
 label! {
+    /// What became of a read of a session.
+    SessionRead {
+        /// Answered from the cache.
+        Hit = "hit",
+        /// Answered with the reply to the same read of another client, which was under way.
+        Coalesced = "coalesced",
+        /// Sent, and its reply may be kept.
+        Miss = "miss",
+        /// Sent, and its reply may not be kept.
+        Passed = "passed",
+    }
+}
+
+label! {
+    /// What became of a touch that was looked at.
+    Touched {
+        /// Answered here.
+        Answered = "answered",
+        /// Sent.
+        Sent = "sent",
+    }
+}
+
+label! {
+    /// Why the session cache was emptied.
+    ClearCause {
+        /// The server announced that everything changed (FLUSHALL, FLUSHDB), or more keys than are looked at.
+        Flush = "flush",
+        /// A request that may change any key: a script without keys, SWAPDB, what nobody knows.
+        Keyless = "keyless",
+        /// A client with a connection of its own got an answer.
+        OwnConnection = "own_connection",
+        /// Another primary.
+        Switch = "switch",
+        /// The wall clock jumped.
+        ClockJump = "clock_jump",
+        /// Hash fields may expire by themselves from now on.
+        ExpiringFields = "expiring_fields",
+        /// The server's announcement made no sense.
+        Malformed = "malformed",
+    }
+}
+
+label! {
+    /// Why an entry of the session cache gave way.
+    Eviction {
+        /// `cache.bytes` are used.
+        Size = "size",
+        /// `cache.ttl_s` is over.
+        Expired = "expired",
+    }
+}
+
+label! {
+    /// What the primary said of an answer of the cache.
+    Verified {
+        /// The same.
+        Agree = "agree",
+        /// Something else, although nothing has changed since.
+        Stale = "stale",
+        /// Something changed meanwhile, so there is nothing to compare.
+        Undecided = "undecided",
+    }
+}
+
+label! {
     /// A side of the sidecar.
     Side {
         /// The application's.

@@ -61,7 +61,9 @@ impl Proxy {
         let id = client.id(index);
         let lane = client.lane.expect("what is in flight is on a link");
         client.inflight += 1;
-        self.links[lane.index as usize].expect(id, What::Local(bytes));
+        let link = &mut self.links[lane.index as usize];
+        client.newest = link.asked;
+        link.expect(id, What::Local(bytes));
     }
 
     /// Answers a request with an error of ours, in its turn.

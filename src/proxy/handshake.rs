@@ -97,7 +97,12 @@ impl Proxy {
     /// While a script runs the server answers BUSY, and a PING is how people notice; while it is paused it answers late;
     /// and who watches the server's commands through us wants to see them all.
     fn must_ask(&mut self) -> bool {
-        self.scripts > 0 || self.observed.monitors > 0 || self.observed.slow_log || self.is_paused()
+        self.scripts > 0 || self.is_watched() || self.is_paused()
+    }
+
+    /// Tells whether somebody watches the server's commands through us.
+    pub(super) fn is_watched(&self) -> bool {
+        self.observed.monitors > 0 || self.observed.slow_log
     }
 
     fn ask_general(&mut self, request: Request<'_>) -> Taken {

@@ -81,6 +81,9 @@ impl Proxy {
             },
         );
         self.registry.set_shared(lane, protocol, database, link);
+        if lane == Lane::Tracked {
+            self.ask_tracking(link);
+        }
         Some(link)
     }
 
@@ -119,6 +122,8 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.deny_late_waiters();
+        self.probe_links();
+        self.keep_cache_up();
         for link in std::mem::take(&mut self.condemned) {
             self.drop_link(link);
         }
@@ -131,7 +136,11 @@ impl Proxy {
             Health::Starting | Health::Up => None,
         };
         let waiter = self.registry.waiting.front().map(|(_, until)| *until);
-        retry.into_iter().chain(waiter).min()
+        retry
+            .into_iter()
+            .chain(waiter)
+            .chain(self.next_probe())
+            .min()
     }
 
     /// Notes that a link has something to write.

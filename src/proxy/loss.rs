@@ -89,16 +89,20 @@ impl Proxy {
         for awaited in &link.awaited {
             self.forget(&awaited.what);
         }
+        self.end_all_pending(&mut link);
         let sent = link.written;
         let awaited = std::mem::take(&mut link.awaited);
         match link.owner {
             Some(owner) => self.own_link_lost(owner, link, awaited.into(), half_sent.is_some()),
             None => {
                 // Half a reply is out: no error can follow it on that connection.
-                if let Some(client) = half_sent
-                    && self.client(client).is_some()
+                for client in half_sent
+                    .into_iter()
+                    .chain(std::mem::take(&mut link.joined))
                 {
-                    self.close_after_flush(client.index, CloseCause::UpstreamLost);
+                    if self.client(client).is_some() {
+                        self.close_after_flush(client.index, CloseCause::UpstreamLost);
+                    }
                 }
                 self.fail_awaited(awaited.into(), half_sent, link.answered, sent);
             }
@@ -120,12 +124,16 @@ impl Proxy {
         for Awaited { client, what, end } in awaited {
             let unsent = start >= sent;
             start = end;
-
+            for reader in self.abandon(&what) {
+                self.fail_read(reader);
+            }
             if half_sent == Some(client) || self.client(client).is_none() {
                 continue;
             }
             let (count, write) = match what {
                 What::Replies { count, write, .. } => (count, write),
+                What::Flight { .. } | What::Flights { .. } => (1, false),
+                What::Proof { write, .. } => (1, write),
                 What::Settle(_) => (1, true),
                 // The request that waits behind it is still in the client's input.
                 What::Barrier => {
@@ -140,21 +148,57 @@ impl Proxy {
                     self.answered(client, 1);
                     continue;
                 }
-                What::Swallow | What::Named | What::Verdict | What::Rest => continue,
+                What::Swallow
+                | What::Named
+                | What::Verdict
+                | What::Landing(_)
+                | What::Tracking { .. }
+                | What::Probe { .. }
+                | What::Fields { .. }
+                | What::Check(_)
+                | What::Rest => continue,
             };
             let kind = match unsent || !write {
                 true => ErrorKind::Masterdown,
                 false => ErrorKind::OutcomeUnknown,
             };
-            let text = match (&self.servers_words, kind) {
-                (Some(words), ErrorKind::Masterdown) => format!("-{words}\r\n"),
-                _ => self.error_text(kind),
-            };
-            self.counters.error_replies[kind.index()] += u64::from(count);
-            for _ in 0..count {
-                self.write_to_client(client.index, |out| out.extend_from_slice(text.as_bytes()));
+            self.tell_failure(client, kind, count);
+        }
+    }
+
+    /// Answers so many requests with an error.
+    fn tell_failure(&mut self, client: ClientId, kind: ErrorKind, count: u32) {
+        let text = match (&self.servers_words, kind) {
+            (Some(words), ErrorKind::Masterdown) => format!("-{words}\r\n"),
+            _ => self.error_text(kind),
+        };
+        self.counters.error_replies[kind.index()] += u64::from(count);
+        for _ in 0..count {
+            self.write_to_client(client.index, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        self.answered(client, count);
+    }
+
+    /// A read that was under way is not answered any more: nothing of it is kept. Returns who joined it.
+    fn abandon(&mut self, what: &What) -> Vec<ClientId> {
+        let Some(cached) = &mut self.cached else {
+            return Vec::new();
+        };
+        match what {
+            What::Flight { flight, .. } => {
+                let readers = cached.core.arrives(*flight);
+                // Where PTTL was not answered either, its entry follows.
+                readers
             }
-            self.answered(client, count);
+            What::Landing(flight) => cached.core.abandoned(*flight),
+            What::Check(check) => cached.core.abandoned(check.flight),
+            _ => Vec::new(),
+        }
+    }
+
+    fn fail_read(&mut self, reader: ClientId) {
+        if self.client(reader).is_some() {
+            self.tell_failure(reader, ErrorKind::Masterdown, 1);
         }
     }
 

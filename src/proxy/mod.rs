@@ -25,17 +25,23 @@
 //! the client gets that link for good and its bytes pass unread in both directions (`Client::raw`): then it simply has
 //! a connection to the server. Over-estimating state costs a link; under-estimating it would cost correctness.
 
+mod cached;
 mod clients;
+mod flights;
 mod handshake;
 mod links;
 mod loss;
 mod own;
+mod pending;
 mod pool;
+mod probes;
+mod reads;
 mod replies;
 mod requests;
 mod state;
 mod streams;
 mod switch;
+mod touches;
 mod transactions;
 
 pub use replies::ReplyError;

@@ -27,6 +27,7 @@ impl Proxy {
     }
 
     fn send_over(&mut self, link: LinkId, request: Request<'_>, settle: Option<Settle>) -> Taken {
+        let exec = matches!(settle, Some(Settle::Exec { .. }));
         let client = &mut self.clients[request.client as usize];
         client.inflight += 1;
         client.lane = Some(link);
@@ -40,6 +41,10 @@ impl Proxy {
                 target.push_bytes(request.bytes, &mut self.pool);
                 target.expect(id, What::Settle(settle));
             }
+        }
+        match exec {
+            true => self.note_exec(request.client, link),
+            false => self.note_sent(&request, link),
         }
         self.touch_link(link);
         Taken::Bytes(request.length)

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
-use crate::metrics::CloseCause;
-use crate::resp::FrameError;
+use crate::metrics::{ClearCause, CloseCause};
+use crate::resp::{FrameError, value};
 use crate::upstream::link::{Awaited, Lane, Settle, What};
 
 use super::Proxy;
+use super::flights::{COLLECTED_MAX, Whole};
 
 /// Why a link's bytes make no sense; the link is given up.
 #[derive(Debug, thiserror::Error)]
@@ -17,13 +18,16 @@ pub enum ReplyError {
     /// They are not RESP.
     #[error("malformed reply")]
     Malformed(#[from] FrameError),
+    /// A push about changed keys that names none.
+    #[error("an invalidation that can't be read")]
+    BadPush,
     /// A reply that nobody awaits.
     #[error("a reply that was not asked for")]
     Unexpected,
 }
 
 /// What one step of the matching did.
-enum Step {
+pub(super) enum Step {
     /// So many bytes are done with; go on.
     Consumed(usize),
     /// More bytes are needed.
@@ -36,6 +40,7 @@ impl Proxy {
     /// # Errors
     /// [`ReplyError`] when the link must be given up.
     pub fn deliver(&mut self, index: u32, bytes: &[u8]) -> Result<usize, ReplyError> {
+        self.look_at_clock();
         let mut at = 0;
         loop {
             self.pass_local_answers(index);
@@ -87,11 +92,36 @@ impl Proxy {
                 }
                 What::Rest => {
                     let id = *client;
-                    if self.client(id).is_some() {
+                    if let Some(client) = self.client(id) {
+                        if client.stranger {
+                            self.clear_cache(ClearCause::OwnConnection);
+                        }
                         self.write_to_client(id.index, |out| out.extend_from_slice(bytes));
                     }
                     Ok(Step::Consumed(bytes.len()))
                 }
+                What::Flight { flight, as_resp2 } => {
+                    let (flight, as_resp2) = (*flight, *as_resp2);
+                    self.pass_flight(index, flight, as_resp2, bytes)
+                }
+                What::Flights { as_resp2, .. } => {
+                    let as_resp2 = *as_resp2;
+                    self.pass_flights(index, as_resp2, bytes)
+                }
+                What::Proof {
+                    proof, as_resp2, ..
+                } => {
+                    let (id, proof, as_resp2) = (*client, *proof, *as_resp2);
+                    if link.scanner.at_boundary() && is_accepted(bytes) {
+                        link.proven |= proof.0;
+                    }
+                    self.pass_replies(index, id, 1, as_resp2, bytes)
+                }
+                What::Landing(_)
+                | What::Tracking { .. }
+                | What::Probe { .. }
+                | What::Fields { .. }
+                | What::Check(_) => self.take_ours(index, bytes),
                 What::Settle(_) => self.pass_settling(index, bytes),
                 What::Swallow | What::Named | What::Verdict | What::Barrier => {
                     self.swallow(index, bytes)
@@ -147,6 +177,7 @@ impl Proxy {
             *count -= run.frames;
         }
         if run.frames > 0 {
+            self.note_replied(index, run.frames);
             self.answered(id, run.frames);
         }
         match run.consumed {
@@ -193,6 +224,7 @@ impl Proxy {
                 ..
             }) = link.pop_awaited()
             {
+                self.note_replied(index, 1);
                 self.settle(LinkId { index, serial }, id, settle, ok);
             }
             self.answered(id, 1);
@@ -262,6 +294,9 @@ impl Proxy {
         let link = &mut self.links[index as usize];
         // Set before, so that a push that breaks half-way is not taken for somebody's reply.
         link.in_push = true;
+        if link.lane == Lane::Tracked {
+            return self.pass_tracked_push(index, bytes);
+        }
         let run = link.scanner.run(bytes, 1)?;
         link.in_push = run.frames == 0 && !link.scanner.at_boundary();
         if run.consumed == 0 {
@@ -274,6 +309,23 @@ impl Proxy {
         Ok(Step::Consumed(run.consumed))
     }
 
+    fn pass_tracked_push(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        match self.collect(index, bytes, COLLECTED_MAX)? {
+            Whole::Starved => {
+                // A bare boundary is none that a push began at.
+                let link = &mut self.links[index as usize];
+                link.in_push = !link.scanner.at_boundary();
+                Ok(Step::Starved)
+            }
+            Whole::Partly(count) => Ok(Step::Consumed(count)),
+            Whole::Yes(count, frame) => {
+                self.links[index as usize].in_push = false;
+                self.take_push(frame.as_deref())?;
+                Ok(Step::Consumed(count))
+            }
+        }
+    }
+
     /// Replies to commands of ours: no client sees them.
     fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
@@ -283,7 +335,9 @@ impl Proxy {
         }
         if run.frames == 1 {
             let accepted = bytes[0] != b'-';
-            match link.pop_awaited() {
+            let popped = link.pop_awaited();
+            self.note_replied(index, 1);
+            match popped {
                 Some(Awaited {
                     what: What::Verdict,
                     ..
@@ -359,4 +413,10 @@ impl Proxy {
             serial: self.links[index as usize].serial,
         });
     }
+}
+
+/// Tells whether a reply shows that the server took a request, and each one in it if it is a transaction's.
+fn is_accepted(bytes: &[u8]) -> bool {
+    let in_one = value::elements(bytes).is_none_or(|mut parts| !parts.any(value::is_error));
+    !value::is_error(bytes) && in_one
 }

@@ -54,6 +54,7 @@ impl<'a> Request<'a> {
 impl Proxy {
     /// Handles what a client has sent; returns the number of bytes that are done with.
     pub fn serve(&mut self, index: u32, input: &[u8]) -> usize {
+        self.look_at_clock();
         let mut words = std::mem::take(&mut self.words);
         let mut at = 0;
         while at < input.len() {
@@ -151,9 +152,7 @@ impl Proxy {
         }
         let protocol = client.protocol;
         match request.command.kind {
-            Kind::Tracked if !self.is_paused() => {
-                self.send_shared(request, Lane::Tracked, Protocol::Resp3)
-            }
+            Kind::Tracked if !self.is_paused() => self.send_tracked(request),
             Kind::General if !self.is_paused() => {
                 self.send_shared(request, Lane::General, protocol)
             }
@@ -223,6 +222,7 @@ impl Proxy {
             as_resp2,
             &mut self.pool,
         );
+        self.note_sent(&request, link);
         self.touch_link(link);
         Taken::Bytes(request.length)
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use slab::Slab;
 use tokio::time::Instant;
 
+use crate::cache::entry::Millis;
+use crate::cache::touch::Abilities;
 use crate::command::facts::ServerFacts;
 use crate::command::table::{ServerCommands, Table};
 use crate::config::Config;
@@ -14,10 +16,11 @@ use crate::metrics::Counters;
 use crate::outbox::Pool;
 use crate::reactor::Ready;
 use crate::resp::Words;
-use crate::seam::{Dial, Entropy, HostPort};
+use crate::seam::{Clock, Dial, Entropy, HostPort};
 use crate::upstream::link::Link;
 use crate::upstream::registry::Registry;
 
+use super::cached::Cached;
 use super::loss::Verdict;
 use super::switch;
 
@@ -44,6 +47,15 @@ pub struct Proxy {
     /// Empty buffers.
     pub pool: Pool,
     pub(super) words: Words,
+    /// The session cache; none when none is wanted.
+    pub(super) cached: Option<Box<Cached>>,
+    pub(super) clock: Box<dyn Clock>,
+    /// The boot clock when bytes were looked at last.
+    pub(super) boot: Millis,
+    /// Where replies are rewritten that are for several clients.
+    pub(super) rewritten: Vec<u8>,
+    /// Replies that were too large to be kept.
+    pub(super) oversized: u64,
     /// Places of clients with something to write.
     pub dirty_clients: Vec<u32>,
     /// Places of links with something to write.
@@ -95,10 +107,12 @@ impl Proxy {
     pub fn new(
         config: Arc<Config>,
         dial: Box<dyn Dial>,
-        entropy: Entropy,
+        mut entropy: Entropy,
+        clock: Box<dyn Clock>,
         ready: Arc<Ready>,
     ) -> Self {
         let primary = switch::configured(&config);
+        let cached = Cached::new(&config, Entropy::from_seed(entropy.next_u64()));
         let mut registry = Registry::new(entropy);
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
@@ -117,6 +131,11 @@ impl Proxy {
             known_databases: vec![true],
             pool: Pool::default(),
             words: Words::default(),
+            cached,
+            boot: clock.boot(),
+            clock,
+            rewritten: Vec::new(),
+            oversized: 0,
             dirty_clients: Vec::new(),
             dirty_links: Vec::new(),
             resume: Vec::new(),
@@ -140,6 +159,10 @@ impl Proxy {
 
     /// Takes the server's own command table.
     pub fn learn_commands(&mut self, commands: Arc<ServerCommands>) {
+        if let Some(cached) = &mut self.cached {
+            cached.touches.abilities = Abilities::of(&commands);
+            cached.fields_may_expire = commands.by_name.contains_key(&b"hexpire"[..]);
+        }
         self.table.learn(commands);
     }
 }

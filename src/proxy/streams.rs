@@ -1,11 +1,13 @@
 //! Bytes that pass without being read as requests: large requests on their way, and clients that have a connection to the
 //! server of their own.
 
+use crate::command::keys::Touched;
 use crate::command::table::Kind;
+use crate::downstream::client::QueuedKeys;
 use crate::error;
 use crate::id::LinkId;
-use crate::metrics::{CloseCause, ErrorKind};
-use crate::resp::request::WHOLE_BYTES_MAX;
+use crate::metrics::{ClearCause, CloseCause, ErrorKind};
+use crate::resp::request::{Parsed, WHOLE_BYTES_MAX, parse};
 use crate::resp::{Scanner, Words};
 use crate::upstream::link::{Lane, Settle, What};
 
@@ -61,6 +63,7 @@ impl Proxy {
         };
         self.counters.requests[Lane::Pinned.metric().index()] += 1;
         self.links[link.index as usize].expect(id, what);
+        self.note_upload(index, link, input, words);
         self.stream_through(index, input)
     }
 
@@ -105,6 +108,9 @@ impl Proxy {
             }
         } else {
             link.push_bytes(&input[..count], &mut self.pool);
+            if self.clients[index as usize].raw {
+                self.watch_stranger(index, &input[..count]);
+            }
         }
         self.touch_link(own);
         Taken::Bytes(count)
@@ -119,9 +125,62 @@ impl Proxy {
         };
         self.introduce(index, link);
         self.make_raw(index, link);
+        self.watch_stranger(index, bytes);
         self.links[link.index as usize].push_bytes(bytes, &mut self.pool);
         self.touch_link(link);
         Taken::Bytes(length)
+    }
+
+    /// A client whose bytes pass unread may change keys, and read what is newer than the cache: unless it does nothing but
+    /// subscribe, whatever comes back to it empties the cache.
+    fn watch_stranger(&mut self, index: u32, bytes: &[u8]) {
+        let client = &self.clients[index as usize];
+        if self.cached.is_some() && !client.stranger && !self.is_harmless(bytes) {
+            self.clients[index as usize].stranger = true;
+            self.clear_cache(ClearCause::OwnConnection);
+        }
+    }
+
+    /// Tells whether bytes are whole requests that neither change nor read keys.
+    fn is_harmless(&self, mut bytes: &[u8]) -> bool {
+        let mut words = Words::default();
+        while !bytes.is_empty() {
+            let Parsed::Whole(length) = parse(bytes, &mut words) else {
+                return false;
+            };
+            let name = words.get(bytes, 0).unwrap_or_default();
+            let subscribes = name.to_ascii_lowercase().ends_with(b"subscribe");
+            if !subscribes && !matches!(self.table.find(name).kind, Kind::Ping | Kind::Monitor) {
+                return false;
+            }
+            bytes = &bytes[length..];
+        }
+        true
+    }
+
+    /// The keys of a large request, as far as its words have come.
+    fn note_upload(&mut self, index: u32, link: LinkId, input: &[u8], words: &Words) {
+        self.clients[index as usize].newest = self.links[link.index as usize].asked;
+        let command = words.get(input, 0).map(|name| self.table.find(name));
+        let one_key = command.filter(|command| {
+            let keys = command.keys;
+            keys.first == 1 && keys.last == 1 && words.len() > 1
+        });
+        let multi = self.clients[index as usize].held.multi;
+        let found = match one_key {
+            Some(_) => Touched::Keys {
+                first: 1,
+                count: 1,
+                step: 1,
+            },
+            None => Touched::Everything,
+        };
+        match multi {
+            true => {
+                self.clients[index as usize].queued_keys = Some(Box::new(QueuedKeys::Everything))
+            }
+            false => self.begin_pending(link, found, |word| words.get(input, word)),
+        }
     }
 
     /// Declares that everything from here on passes unread.

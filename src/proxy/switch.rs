@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Source};
 use crate::id::LinkId;
+use crate::metrics::ClearCause;
 use crate::resp::Protocol;
 use crate::seam::HostPort;
 use crate::upstream::link::Lane;
@@ -62,6 +63,7 @@ impl Proxy {
             }
         }
         self.server_is_gone();
+        self.clear_cache(ClearCause::Switch);
         self.paused_until = None;
         self.in_doubt = false;
         self.rename_primary(address);

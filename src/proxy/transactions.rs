@@ -1,15 +1,19 @@
 //! MULTI and WATCH: whole transactions over the tracked link, all others over the client's own.
 
-use crate::command::table::Kind;
+use crate::cache::touch::WORDS_MAX;
+use crate::command::keys::touched;
+use crate::command::table::{Access, Kind};
 use crate::downstream::client::Stall;
 use crate::error;
+use crate::id::LinkId;
 use crate::metrics::ErrorKind;
 use crate::resp::request::{Parsed, parse};
 use crate::resp::{Protocol, Words};
-use crate::upstream::link::{Lane, Settle, What};
+use crate::upstream::link::{Lane, Proof, Settle, What};
 
 use super::Proxy;
 use super::requests::{Request, Taken};
+use super::touches::proof;
 
 impl Proxy {
     /// `[MULTI … EXEC]` that has arrived whole and holds only session commands needs no link of its own: it is one
@@ -21,6 +25,11 @@ impl Proxy {
                 self.refuse(request.client, ErrorKind::Masterdown);
                 return Taken::Bytes(request.length);
             };
+            let block = &request.rest[..length];
+            let may_touch = self.is_pair(request.client, link, block);
+            if may_touch == Some(true) {
+                return Taken::Bytes(request.length + length);
+            }
             if !self.may_send(request.client, link) {
                 return Taken::Stalled;
             }
@@ -32,16 +41,31 @@ impl Proxy {
             self.counters.requests[Lane::Tracked.metric().index()] += u64::from(count);
             let target = &mut self.links[link.index as usize];
             target.push_bytes(request.bytes, &mut self.pool);
-            target.push_bytes(&request.rest[..length], &mut self.pool);
+            target.push_bytes(block, &mut self.pool);
             let write = true;
             target.expect(
                 id,
                 What::Replies {
-                    count,
+                    count: count - 1,
                     write,
                     as_resp2,
                 },
             );
+            // If each command in it is accepted, the like of them may be answered here.
+            let proof = Proof(match may_touch {
+                Some(_) => self.proofs_of(block),
+                None => 0,
+            });
+            let target = &mut self.links[link.index as usize];
+            target.expect(
+                id,
+                What::Proof {
+                    proof,
+                    write,
+                    as_resp2,
+                },
+            );
+            self.note_block(request.client, link, block);
             self.touch_link(link);
             return Taken::Bytes(request.length + length);
         }
@@ -70,6 +94,57 @@ impl Proxy {
                 _ => return None,
             }
         }
+    }
+
+    /// Answers a transaction that only moves a deadline (true); tells that it might have been one (false), or none.
+    fn is_pair(&mut self, client: u32, link: LinkId, block: &[u8]) -> Option<bool> {
+        let cached = self.cached.as_ref()?;
+        if !cached.touches.unchanged_set || self.is_watched() {
+            return None;
+        }
+        let mut lines = Vec::new();
+        let mut words = Words::default();
+        let mut rest = block;
+        while let Parsed::Whole(bytes) = parse(rest, &mut words) {
+            let line = (0..words.len()).filter_map(|index| words.get(rest, index));
+            lines.push(line.take(WORDS_MAX + 1).collect::<Vec<_>>());
+            rest = &rest[bytes..];
+            if lines.len() > 3 {
+                return None;
+            }
+        }
+        match lines.as_slice() {
+            [set, expire, _exec] => Some(self.touch_pair(client, link, set, expire)),
+            _ => None,
+        }
+    }
+
+    /// The keys of a whole transaction, which has just been queued on a link, may change from now to its last reply.
+    fn note_block(&mut self, index: u32, link: LinkId, block: &[u8]) {
+        self.clients[index as usize].newest = self.links[link.index as usize].asked;
+        let mut words = Words::default();
+        let mut rest = block;
+        while self.cached.is_some()
+            && let Parsed::Whole(bytes) = parse(rest, &mut words)
+        {
+            let command = self.table.find(words.get(rest, 0).unwrap_or_default());
+            if command.access == Access::Write {
+                self.note_fields(&command, words.get(rest, 0).unwrap_or_default());
+                let found = touched(&command, rest, &words);
+                self.begin_pending(link, found, |word| words.get(rest, word));
+            }
+            rest = &rest[bytes..];
+        }
+    }
+
+    fn proofs_of(&self, block: &[u8]) -> u32 {
+        let mut words = Words::default();
+        let (mut rest, mut proofs) = (block, 0);
+        while let Parsed::Whole(bytes) = parse(rest, &mut words) {
+            proofs |= proof(words.get(rest, 0).unwrap_or_default()).0;
+            rest = &rest[bytes..];
+        }
+        proofs
     }
 
     pub(super) fn begin_watch(&mut self, request: Request<'_>) -> Taken {
@@ -101,7 +176,9 @@ impl Proxy {
             Kind::Discard if exact && multi => {
                 let taken = self.send_own(request, Some(Settle::Discard { held }));
                 if matches!(taken, Taken::Bytes(_)) {
-                    self.clients[request.client as usize].script_queued = false;
+                    let client = &mut self.clients[request.client as usize];
+                    client.script_queued = false;
+                    client.queued_keys = None;
                 }
                 taken
             }

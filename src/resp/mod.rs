@@ -7,6 +7,7 @@ pub mod codec;
 pub mod encode;
 pub mod frame;
 pub mod request;
+pub mod value;
 
 pub use codec::FrameCodec;
 pub use encode::{Protocol, request_bytes};

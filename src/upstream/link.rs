@@ -5,7 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
+use tokio::time::Instant;
+
 use super::connect::{ConnectError, Established};
+use crate::cache::core::{FlightId, Tracking};
+use crate::cache::entry::Millis;
+use crate::cache::fence::SlotId;
 use crate::id::ClientId;
 use crate::outbox::{Outbox, Pool};
 use crate::reactor::Bell;
@@ -83,6 +89,48 @@ pub enum What {
         /// Whether the client speaks RESP2 and the link RESP3.
         as_resp2: bool,
     },
+    /// The reply to a read that is a flight: for the client, for whoever joined, and to be kept.
+    Flight {
+        /// Which.
+        flight: FlightId,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to an MGET: for the client, and to be kept key by key.
+    Flights {
+        /// One for each key; none where it must not be kept.
+        flights: Box<[Option<FlightId>]>,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to the PTTL of ours that ends a flight.
+    Landing(FlightId),
+    /// A reply for the client that tells whether its user may do what else could be answered here.
+    Proof {
+        /// What it proves.
+        proof: Proof,
+        /// Whether the request may have changed data.
+        write: bool,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to our CLIENT TRACKING.
+    Tracking {
+        /// When it was sent.
+        sent_at: Millis,
+    },
+    /// The reply to a TIME of ours, which proves that all changes before it have been announced.
+    Probe {
+        /// When it was sent.
+        sent_at: Millis,
+    },
+    /// The reply to an INFO of ours about hash fields that expire.
+    Fields {
+        /// When it was sent.
+        sent_at: Millis,
+    },
+    /// The reply to a read of ours that checks an answer of the cache.
+    Check(Box<Check>),
     /// A reply for the client that also changes our state.
     Settle(Settle),
     /// Nothing from the link: an answer of our own that has its turn here.
@@ -97,6 +145,74 @@ pub enum What {
     Verdict,
     /// From here on everything is the owner's, uncounted.
     Rest,
+}
+
+impl What {
+    /// Returns how many replies of the link it stands for.
+    fn replies(&self) -> u32 {
+        match self {
+            Self::Replies { count, .. } => *count,
+            Self::Local(_) | Self::Rest => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// What the server has to have accepted once before the like of it is answered here: which commands and keys a user may
+/// use is the server's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof(pub u32);
+
+/// An answer of the cache that the primary is asked about.
+#[derive(Debug)]
+pub struct Check {
+    /// The fence: whether something changed meanwhile.
+    pub flight: FlightId,
+    /// What was answered.
+    pub reply: Bytes,
+    /// When it was answered.
+    pub served_at: Millis,
+    /// When that had been read.
+    pub sent_at: Millis,
+    /// When the key expires.
+    pub deadline: Option<Millis>,
+}
+
+/// Requests on their way that may change keys, or tell somebody newer things of them than the cache knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Of one key.
+    One(SlotId),
+    /// Of several.
+    Many(Box<[SlotId]>),
+    /// Of any.
+    Everything,
+}
+
+/// What a tracked link's probes are at.
+#[derive(Clone, Debug)]
+pub struct Probing {
+    /// The server has said whether it announces changes.
+    pub settled: bool,
+    /// Something was read by way of it, or might have been served, since the last probe was sent.
+    pub used: bool,
+    /// Probes that are not answered.
+    pub unanswered: u32,
+    /// When the next is due.
+    pub due: Instant,
+    /// The server's clock: Unix milliseconds, when it was asked, when it had answered.
+    pub clock: Option<(Millis, Millis, Millis)>,
+}
+
+/// What is known, in the database of a tracked link, of hash fields that expire by themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields {
+    /// When the server was asked last.
+    pub asked_at: Option<Millis>,
+    /// It has not answered that.
+    pub unanswered: bool,
+    /// When it was asked the last time that it said that there are none; none if it said otherwise since.
+    pub lasting_at: Option<Millis>,
 }
 
 /// An entry of the queue of what is awaited.
@@ -145,6 +261,26 @@ pub struct Link {
     pub written: u64,
     /// Bytes of the requests that were answered.
     pub answered: u64,
+    /// Replies ever awaited: the place of the newest.
+    pub asked: u64,
+    /// Replies that have come.
+    pub replied: u64,
+    /// Requests that may change keys, by the place of their reply.
+    pub pending: VecDeque<(u64, Pending)>,
+    /// What is known of the server's tracking on it.
+    pub tracking: Tracking,
+    /// Its probes.
+    pub probing: Probing,
+    /// What is known of hash fields that expire by themselves.
+    pub fields: Fields,
+    /// Which commands the server has accepted on it, by [`Proof`].
+    pub proven: u32,
+    /// What has come of a reply that is wanted whole.
+    pub collected: Vec<u8>,
+    /// That was too much to be collected.
+    pub overflown: bool,
+    /// Who else gets the reply that is being passed on.
+    pub joined: Vec<ClientId>,
     /// It can't be written any more.
     pub broken: bool,
     /// Its owner has sent all that it will: the server is to see that, too.
@@ -195,6 +331,25 @@ impl Link {
             queued: 0,
             written: 0,
             answered: 0,
+            asked: 0,
+            replied: 0,
+            pending: VecDeque::new(),
+            tracking: Tracking {
+                serial,
+                ..Tracking::default()
+            },
+            probing: Probing {
+                settled: false,
+                used: false,
+                unanswered: 0,
+                due: Instant::now(),
+                clock: None,
+            },
+            fields: Fields::default(),
+            proven: 0,
+            collected: Vec::new(),
+            overflown: false,
+            joined: Vec::new(),
             broken: false,
             finished: false,
             dirty: false,
@@ -238,6 +393,7 @@ impl Link {
         {
             *count += 1;
             *end = self.queued;
+            self.asked += 1;
             return;
         }
         self.expect(
@@ -259,6 +415,7 @@ impl Link {
 
     /// Adds an entry for the bytes queued last.
     pub fn expect(&mut self, client: ClientId, what: What) {
+        self.asked += u64::from(what.replies());
         self.awaited.push_back(Awaited {
             client,
             what,

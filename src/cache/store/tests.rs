@@ -18,6 +18,7 @@ fn kept(database: u32, shape: &str, reply: &[u8], sent_at: u64) -> Kept {
         reply: Bytes::copy_from_slice(reply),
         deadline: Some(sent_at + 1000),
         sent_at,
+        answered_at: sent_at,
         link: 7,
     }
 }
@@ -29,13 +30,13 @@ fn reply_is_found_by_key_database_and_shape() {
     let second = kept(5, "get", b"$1\r\nb\r\n", 2);
     store.keep(b"key", first.clone());
     store.keep(b"key", second.clone());
-    assert_eq!(store.find(b"key", 0, b"get"), Some(first));
-    assert_eq!(store.find(b"key", 5, b"get"), Some(second));
-    assert_eq!(store.find(b"key", 0, b"strlen"), None);
-    assert_eq!(store.find(b"other", 0, b"get"), None);
+    assert_eq!(store.get(b"key", 0, b"get"), Some(first));
+    assert_eq!(store.get(b"key", 5, b"get"), Some(second));
+    assert_eq!(store.get(b"key", 0, b"strlen"), None);
+    assert_eq!(store.get(b"other", 0, b"get"), None);
     store.remove(b"key");
-    assert_eq!(store.find(b"key", 0, b"get"), None);
-    assert_eq!(store.find(b"key", 5, b"get"), None);
+    assert_eq!(store.get(b"key", 0, b"get"), None);
+    assert_eq!(store.get(b"key", 5, b"get"), None);
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn newer_reply_takes_the_place_of_the_older() {
     for number in 0..100 {
         let reply = kept(0, "get", format!(":{number}\r\n").as_bytes(), number);
         store.keep(b"key", reply.clone());
-        assert_eq!(store.find(b"key", 0, b"get"), Some(reply));
+        assert_eq!(store.get(b"key", 0, b"get"), Some(reply));
     }
     store.tick();
     assert_eq!(store.statistics().entries, 1);
@@ -63,11 +64,11 @@ fn too_large_reply_is_counted_and_takes_its_predecessor_away() {
     let large = kept(0, "get", &[b'x'; 95], 2);
     assert!(!store.fits(b"key", &large));
     store.keep(b"key", large.clone());
-    assert_eq!(store.find(b"key", 0, b"get"), None);
-    assert!(store.find(b"key", 0, b"strlen").is_some());
+    assert_eq!(store.get(b"key", 0, b"get"), None);
+    assert!(store.get(b"key", 0, b"strlen").is_some());
     store.keep(b"alone", kept(0, "get", b"small", 3));
     store.keep(b"alone", large);
-    assert_eq!(store.find(b"alone", 0, b"get"), None);
+    assert_eq!(store.get(b"alone", 0, b"get"), None);
     assert_eq!(store.statistics().oversized, 2);
     assert!(store.fits(b"key", &kept(0, "get", &[b'x'; 94], 2)));
 }
@@ -78,14 +79,14 @@ fn oldest_of_too_many_shapes_goes() {
     for number in 0..=REPLIES_MAX as u64 {
         store.keep(b"key", kept(0, &format!("hget {number}"), b"_\r\n", number));
     }
-    assert_eq!(store.find(b"key", 0, b"hget 0"), None);
+    assert_eq!(store.get(b"key", 0, b"hget 0"), None);
     for number in 1..=REPLIES_MAX {
         let shape = format!("hget {number}");
-        assert!(store.find(b"key", 0, shape.as_bytes()).is_some(), "{shape}");
+        assert!(store.get(b"key", 0, shape.as_bytes()).is_some(), "{shape}");
     }
     // One that is there already pushes nobody out.
     store.keep(b"key", kept(0, "hget 1", b"+new\r\n", 99));
-    assert!(store.find(b"key", 0, b"hget 2").is_some());
+    assert!(store.get(b"key", 0, b"hget 2").is_some());
 }
 
 #[test]
@@ -94,10 +95,10 @@ fn nothing_survives_a_clear_in_the_same_instant() {
     for number in 0..1000 {
         store.keep(b"key", kept(0, "get", b"before", number));
         store.clear();
-        assert_eq!(store.find(b"key", 0, b"get"), None);
+        assert_eq!(store.get(b"key", 0, b"get"), None);
         store.keep(b"key", kept(1, "get", b"after", number));
-        assert_eq!(store.find(b"key", 0, b"get"), None);
-        assert!(store.find(b"key", 1, b"get").is_some());
+        assert_eq!(store.get(b"key", 0, b"get"), None);
+        assert!(store.get(b"key", 1, b"get").is_some());
     }
 }
 
@@ -109,7 +110,7 @@ fn reply_does_not_hold_the_buffer_that_it_came_in() {
     slice.reply = buffer.slice(100..110);
     store.keep(b"key", slice);
     assert!(buffer.is_unique());
-    let found = store.find(b"key", 0, b"get").expect("it was kept");
+    let found = store.get(b"key", 0, b"get").expect("it was kept");
     assert_eq!(found.reply, [b'x'; 10][..]);
 }
 
@@ -202,7 +203,7 @@ fn compare(limits: Limits, steps: Vec<Step>, may_lose: bool) -> Result<(), TestC
                 store.keep(&[key], reply);
             }
             Step::Find(key, database, shape) => {
-                let found = store.find(&[key], database, shape.to_string().as_bytes());
+                let found = store.get(&[key], database, shape.to_string().as_bytes());
                 if found.is_some() || !may_lose {
                     prop_assert_eq!(found.as_ref(), model.get(&(key, database, shape)));
                 }
@@ -219,7 +220,7 @@ fn compare(limits: Limits, steps: Vec<Step>, may_lose: bool) -> Result<(), TestC
         }
     }
     for ((key, database, shape), reply) in &model {
-        let found = store.find(&[*key], *database, shape.to_string().as_bytes());
+        let found = store.get(&[*key], *database, shape.to_string().as_bytes());
         prop_assert!(found.as_ref() == Some(reply) || found.is_none() && may_lose);
     }
     Ok(())

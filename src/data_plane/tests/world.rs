@@ -13,7 +13,7 @@ use super::redis::Redis;
 use crate::config::{Config, Source};
 use crate::data_plane::{Handle, Parts, Report, run};
 use crate::metrics::Recorder;
-use crate::seam::{Accept, BoxStream, Entropy, HostPort};
+use crate::seam::{Accept, BoxStream, Entropy, HostPort, TokioClock};
 
 /// Bytes that the pipe of a client takes each way, where a test does not say.
 const CLIENT_PIPE: usize = 64 * 1024;
@@ -68,6 +68,8 @@ impl World {
             host: "redis.test".into(),
             port: 6379,
         });
+        // What is about the lanes is easier to see without; what is about the cache turns it on.
+        config.cache.bytes = 0;
         change(&mut config);
         let (handle, inbox) = Handle::channel();
         let running = tokio::spawn(run(Parts {
@@ -75,6 +77,7 @@ impl World {
             listeners: vec![listener],
             dial: Box::new(redis.clone()),
             entropy: Entropy::from_seed(1),
+            clock: Box::new(TokioClock::new()),
             inbox,
             metrics: Recorder::new().data(),
         }));

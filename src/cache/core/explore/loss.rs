@@ -2,7 +2,7 @@
 
 use super::super::{FlightId, Rules};
 use super::server::{Answer, GENERAL, Request, TRACKED};
-use super::world::{KEY, Waiting, World};
+use super::world::{Waiting, World};
 
 impl<R: Rules> World<R> {
     pub(super) fn lose(&mut self) {
@@ -53,7 +53,7 @@ impl<R: Rules> World<R> {
                 self.clients[index].waiting.drain(..).partition(gone);
             self.clients[index].waiting = left;
             for _ in lost.iter().filter(|waiting| program[waiting.op].writes()) {
-                self.core.write_ended(KEY);
+                self.core.write_ended(self.slot());
             }
         }
     }

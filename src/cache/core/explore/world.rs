@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
-use super::super::{Core, FlightId, Question, Read, Rules, Tracking};
+use super::super::{Ask, Core, FlightId, Question, Rules, Tracking};
 use super::scene::{Op, Scene};
 use super::server::{Answer, GENERAL, Link, Request, Seen, Server, TRACKED};
 use crate::cache::entry::{Kept, Millis, Store};
-use crate::cache::fence::Fence;
+use crate::cache::fence::{Fence, SlotId};
 use crate::id::ClientId;
 
 /// When the key that may expire does.
@@ -66,8 +66,13 @@ pub(super) struct OneKey {
 }
 
 impl Store for OneKey {
-    fn find(&mut self, _: &[u8], _: u32, shape: &[u8]) -> Option<Kept> {
-        self.kept.iter().find(|kept| kept.shape == shape).cloned()
+    fn find<T>(
+        &mut self,
+        _: &[u8],
+        wanted: impl Fn(&Kept) -> bool,
+        show: impl FnOnce(&Kept) -> T,
+    ) -> Option<T> {
+        self.kept.iter().find(|kept| wanted(kept)).map(show)
     }
 
     fn keep(&mut self, _: &[u8], kept: Kept) {
@@ -159,7 +164,7 @@ impl<R: Rules> World<R> {
             clients: Default::default(),
             acknowledged: 1,
             place: 0,
-            core: Core::new(OneKey::default(), fence, 1_000_000),
+            core: Core::new(OneKey::default(), fence),
             held_at_value: Vec::new(),
             insert_late: None,
             scene: scene.clone(),
@@ -169,9 +174,14 @@ impl<R: Rules> World<R> {
     fn link(&self) -> Tracking {
         Tracking {
             serial: self.serial,
-            agreed: self.agreed || !self.scene.shell.await_tracking,
+            ttl: (self.agreed || !self.scene.shell.await_tracking).then_some(1_000_000),
+            announces: true,
             lease_until: Millis::MAX,
         }
+    }
+
+    pub(super) fn slot(&self) -> SlotId {
+        self.core.fence.slot(KEY)
     }
 
     fn question<'a>(&self, shape: &'a [u8; 1], after: Option<u64>) -> Question<'a> {
@@ -287,13 +297,16 @@ impl<R: Rules> World<R> {
                 let shape = [shape];
                 let after = after.filter(|_| self.scene.shell.wait_for_own);
                 let question = self.question(&shape, after);
-                match self.core.read(question, self.place) {
-                    Read::Hit(reply) => return self.served(index, waiting, &reply),
-                    Read::Join(flight) => self.core.join(flight, name(index, number)),
-                    Read::Lead(flight) => self.links[TRACKED]
+                let reply = self.core.look_up(&question, |kept| kept.reply.clone());
+                if let Some(reply) = reply {
+                    return self.served(index, waiting, &reply);
+                }
+                match self.core.ask(&question, self.place) {
+                    Ask::Join(flight) => self.core.join(flight, name(index, number)),
+                    Ask::Lead(flight) => self.links[TRACKED]
                         .requests
                         .extend([get(Some(flight)), Request::Ttl(flight)]),
-                    Read::Pass => self.links[TRACKED].requests.push_back(get(None)),
+                    Ask::Pass => self.links[TRACKED].requests.push_back(get(None)),
                 }
             }
             Op::GeneralRead => self.links[GENERAL].requests.push_back(get(None)),
@@ -341,14 +354,14 @@ impl<R: Rules> World<R> {
             } => {
                 let transaction = self.scene.programs[client][op] == Op::Transaction;
                 if !transaction || self.scene.shell.spoil_at_exec {
-                    self.core.write_ended(KEY);
+                    self.core.write_ended(self.slot());
                 }
                 if let Some(waiting) = self.take_waiting(client, op) {
                     self.answered(client, waiting, version)?;
                     self.acknowledged = self.acknowledged.max(version);
                 }
             }
-            Answer::Queued if !self.scene.shell.spoil_at_exec => self.core.write_ended(KEY),
+            Answer::Queued if !self.scene.shell.spoil_at_exec => self.core.write_ended(self.slot()),
             Answer::Queued => {}
             Answer::Tracking(agreed) => self.agreed = agreed,
             Answer::Changed => self.core.changed(KEY),
@@ -372,7 +385,8 @@ impl<R: Rules> World<R> {
             let flight = self.core.flights.get(id.0 as usize);
             let held = flight.is_some_and(|flight| self.core.fence.holds(flight.ticket));
             self.held_at_value.push((id, held));
-            let joined = self.core.replied(id, Some(seen.bytes()), Some(seen.exists));
+            let joined = self.core.arrives(id);
+            self.core.replied(id, seen.bytes(), Some(seen.exists));
             let place = |reader: ClientId| (reader.index as usize, reader.serial as usize);
             readers.extend(joined.into_iter().map(place));
         }
@@ -400,7 +414,7 @@ impl<R: Rules> World<R> {
             false => held_at_value,
         };
         let kept = flight
-            .keep(Some(ttl))
+            .keep(Some(ttl), self.now)
             .filter(|_| holds && flight.link == self.serial);
         if !shell.insert_at_once {
             self.insert_late = kept;
@@ -455,7 +469,7 @@ impl<R: Rules> World<R> {
         let mut world = self.clone();
         for shape in [[0], [1]] {
             let question = self.question(&shape, None);
-            let Some(reply) = world.core.look_up(&question) else {
+            let Some(reply) = world.core.look_up(&question, |kept| kept.reply.clone()) else {
                 continue;
             };
             let (kept, true_one) = (Seen::from_bytes(&reply), self.server.sees(self.now));
