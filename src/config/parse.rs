@@ -126,19 +126,9 @@ pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
 
 /// Reads one address to listen on, or a list of them.
 pub(super) fn socket_addresses(value: &Value) -> Result<Vec<SocketAddr>, String> {
-    let Value::Sequence(items) = value else {
-        return socket_address(value).map(|one| vec![one]);
-    };
-    let mut addresses = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let nth = format!("entry {} of the list", index + 1);
-        let address = socket_address(item).map_err(|rule| format!("{nth} {rule}"))?;
-        if addresses.contains(&address) && address.port() != 0 {
-            return Err(format!("{nth} is there twice"));
-        }
-        addresses.push(address);
-    }
-    Ok(addresses)
+    list(value, socket_address, |one, other| {
+        one == other && one.port() != 0
+    })
 }
 
 /// Reads where to connect to: a name or an address, and a port.
@@ -178,23 +168,33 @@ pub(super) fn host_port(value: &Value) -> Result<HostPort, String> {
 
 /// Reads a list of places to connect to, one at least and none twice; one alone needs no list.
 pub(super) fn host_ports(value: &Value) -> Result<Vec<HostPort>, String> {
-    let Value::Sequence(items) = value else {
-        return host_port(value).map(|one| vec![one]);
-    };
-    let mut places = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let nth = format!("entry {} of the list", index + 1);
-        let place = host_port(item).map_err(|rule| format!("{nth} {rule}"))?;
-        if places.contains(&place) {
-            return Err(format!("{nth} is there twice"));
-        }
-        places.push(place);
-    }
+    let places = list(value, host_port, HostPort::eq)?;
     match places.len() {
         0 => Err("must name one Sentinel at least".into()),
         1..=SENTINELS_MAX => Ok(places),
         _ => Err(format!("must name at most {SENTINELS_MAX} Sentinels")),
     }
+}
+
+/// Reads a list of which no two are the same; one alone needs no list.
+fn list<T>(
+    value: &Value,
+    read: impl Fn(&Value) -> Result<T, String>,
+    same: impl Fn(&T, &T) -> bool,
+) -> Result<Vec<T>, String> {
+    let Value::Sequence(items) = value else {
+        return read(value).map(|one| vec![one]);
+    };
+    let mut good = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let nth = format!("entry {} of the list", index + 1);
+        let one = read(item).map_err(|rule| format!("{nth} {rule}"))?;
+        if good.iter().any(|other| same(&one, other)) {
+            return Err(format!("{nth} is there twice"));
+        }
+        good.push(one);
+    }
+    Ok(good)
 }
 
 /// Reads one word of a fixed set.
