@@ -42,13 +42,50 @@ fn shipped_file_says_the_defaults() {
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 
+/// As readers of YAML 1.1 have it, which write the word back as a boolean.
+#[test]
+fn off_means_off_in_every_spelling() {
+    let directory = Directory::new("off");
+    for off in ["off", "'off'", "\"off\"", "false"] {
+        let text = format!("sessions: {{require_ttl: {off}}}");
+        let (config, _) = Config::load(&directory.file("c.yaml", &text, 0o600)).unwrap();
+        assert_eq!(config, Config::default(), "{off}");
+    }
+}
+
+#[test]
+fn problems_of_all_sections_come_at_once() {
+    let directory = Directory::new("at-once");
+    let text = "cache: {bytes: 1, ttl_s: 0}\ntouch: {coalesce: 2}\nsessions: {prefixes: [''], require_ttl: enforce, max_ttl_s: 60}\nshutdown: {grace_s: x}\n";
+    let Err(Error::Problems { problems, .. }) =
+        Config::load(&directory.file("c.yaml", text, 0o600))
+    else {
+        panic!("bad values were taken");
+    };
+    let keys: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    let expected = [
+        "cache.bytes",
+        "cache.ttl_s",
+        "touch.coalesce",
+        "sessions.prefixes",
+        "sessions.max_ttl_s",
+        "shutdown.grace_s",
+    ];
+    assert_eq!(keys, expected);
+}
+
 /// The list of known keys comes from the refusal of an unknown one, so it cannot be forgotten here.
 #[test]
 fn shipped_file_shows_and_explains_every_key() {
     let text = fs::read_to_string(shipped()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let directory = Directory::new("keys");
-    let sections = ["listen", "upstream", "admin", "log", "shutdown"];
+    let sections = [
+        "listen", "upstream", "cache", "touch", "sessions", "admin", "log", "shutdown",
+    ];
     let probe: String = sections
         .iter()
         .map(|name| format!("{name}: {{zzz: 1}}\n"))

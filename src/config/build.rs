@@ -2,6 +2,8 @@
 //!
 //! Rules that join two keys (a password and its file, two listeners at one address) stand after the keys of their section.
 
+mod session;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +17,7 @@ use super::error::{Problem, Warning};
 use super::parse::{self, LogFilter};
 use super::section::{Section, Shown};
 use super::{
-    Admin, Cache, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Sessions, Source,
-    Touch, Upstream,
+    Admin, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Source, Upstream,
 };
 use crate::seam::HostPort;
 
@@ -56,6 +57,9 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let mut root = Section::root(file, &mut findings.problems);
     let listen = listen(&mut root, &mut findings);
     let upstream = upstream(&mut root, path, &mut findings);
+    let cache = session::cache(&mut root, &mut findings);
+    let touch = session::touch(&mut root, &mut findings);
+    let sessions = session::sessions(&mut root, &mut findings);
     let admin = admin(&mut root, &mut findings);
     let log = log(&mut root, &mut findings);
     let shutdown_grace = shutdown(&mut root, &mut findings);
@@ -74,9 +78,9 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let config = Config {
         listen,
         upstream,
-        cache: Cache::default(),
-        touch: Touch::default(),
-        sessions: Sessions::default(),
+        cache,
+        touch,
+        sessions,
         admin,
         log,
         shutdown_grace,

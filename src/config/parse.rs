@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_yaml::Value;
 use tracing_subscriber::EnvFilter;
 
+use super::Ratio;
 use crate::seam::HostPort;
 
 /// Longest path of a Unix socket in bytes (`sun_path` without its closing NUL).
@@ -14,6 +15,12 @@ const UNIX_PATH_MAX: usize = 107;
 const SENTINELS_MAX: usize = 16;
 /// Longest host name in bytes (RFC 1035).
 const HOST_MAX: usize = 253;
+/// Most prefixes of session keys: each key is compared with all of them.
+const PREFIXES_MAX: usize = 64;
+/// Longest prefix of session keys in bytes.
+const PREFIX_BYTES_MAX: usize = 256;
+/// Units of a [`Ratio`] in 1.
+const MILLION: f64 = 1e6;
 
 /// Which log lines are written: a level, or `tracing` directives such as `info,gripfast::upstream=debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +97,27 @@ pub(super) fn number(
     }
 }
 
+/// Reads a whole number within bounds, or 0, which they do not include.
+pub(super) fn zero_or_number(
+    bounds: std::ops::RangeInclusive<u64>,
+    unit: &str,
+) -> impl FnOnce(&Value) -> Result<u64, String> {
+    move |value| match value.as_u64() {
+        Some(0) => Ok(0),
+        _ => number(bounds, unit)(value).map_err(|rule| format!("{rule}, or 0")),
+    }
+}
+
+/// Reads a share, to the nearest millionth. Less than one is refused, as 0 would turn off what was asked for.
+pub(super) fn ratio(value: &Value) -> Result<Ratio, String> {
+    match value.as_f64() {
+        Some(share) if share == 0.0 || (1.0 / MILLION..=1.0).contains(&share) => {
+            Ok(Ratio::from_millionths((share * MILLION).round() as u32))
+        }
+        _ => Err("must be 0, or a number from 0.000001 to 1, without quotes".into()),
+    }
+}
+
 pub(super) fn path(value: &Value) -> Result<PathBuf, String> {
     text(value).map(PathBuf::from)
 }
@@ -126,19 +154,9 @@ pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
 
 /// Reads one address to listen on, or a list of them.
 pub(super) fn socket_addresses(value: &Value) -> Result<Vec<SocketAddr>, String> {
-    let Value::Sequence(items) = value else {
-        return socket_address(value).map(|one| vec![one]);
-    };
-    let mut addresses = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let nth = format!("entry {} of the list", index + 1);
-        let address = socket_address(item).map_err(|rule| format!("{nth} {rule}"))?;
-        if addresses.contains(&address) && address.port() != 0 {
-            return Err(format!("{nth} is there twice"));
-        }
-        addresses.push(address);
-    }
-    Ok(addresses)
+    list(value, socket_address, |one, other| {
+        one == other && one.port() != 0
+    })
 }
 
 /// Reads where to connect to: a name or an address, and a port.
@@ -178,23 +196,51 @@ pub(super) fn host_port(value: &Value) -> Result<HostPort, String> {
 
 /// Reads a list of places to connect to, one at least and none twice; one alone needs no list.
 pub(super) fn host_ports(value: &Value) -> Result<Vec<HostPort>, String> {
-    let Value::Sequence(items) = value else {
-        return host_port(value).map(|one| vec![one]);
-    };
-    let mut places = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let nth = format!("entry {} of the list", index + 1);
-        let place = host_port(item).map_err(|rule| format!("{nth} {rule}"))?;
-        if places.contains(&place) {
-            return Err(format!("{nth} is there twice"));
-        }
-        places.push(place);
-    }
+    let places = list(value, host_port, HostPort::eq)?;
     match places.len() {
         0 => Err("must name one Sentinel at least".into()),
         1..=SENTINELS_MAX => Ok(places),
         _ => Err(format!("must name at most {SENTINELS_MAX} Sentinels")),
     }
+}
+
+/// Reads what the names of some keys begin with: one text, or a list of them, none twice.
+pub(super) fn prefixes(value: &Value) -> Result<Vec<Vec<u8>>, String> {
+    let prefixes = list(value, prefix, PartialEq::eq)?;
+    match prefixes.len() {
+        0..=PREFIXES_MAX => Ok(prefixes),
+        _ => Err(format!("must be at most {PREFIXES_MAX} prefixes")),
+    }
+}
+
+fn prefix(value: &Value) -> Result<Vec<u8>, String> {
+    match value.as_str() {
+        Some(text) if (1..=PREFIX_BYTES_MAX).contains(&text.len()) => Ok(text.into()),
+        _ => Err(format!(
+            "must be text of 1 to {PREFIX_BYTES_MAX} bytes (put numbers in quotes)"
+        )),
+    }
+}
+
+/// Reads a list of which no two are the same; one alone needs no list.
+fn list<T>(
+    value: &Value,
+    read: impl Fn(&Value) -> Result<T, String>,
+    same: impl Fn(&T, &T) -> bool,
+) -> Result<Vec<T>, String> {
+    let Value::Sequence(items) = value else {
+        return read(value).map(|one| vec![one]);
+    };
+    let mut good = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let nth = format!("entry {} of the list", index + 1);
+        let one = read(item).map_err(|rule| format!("{nth} {rule}"))?;
+        if good.iter().any(|other| same(&one, other)) {
+            return Err(format!("{nth} is there twice"));
+        }
+        good.push(one);
+    }
+    Ok(good)
 }
 
 /// Reads one word of a fixed set.

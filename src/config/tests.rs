@@ -1,3 +1,5 @@
+mod session;
+
 use super::*;
 
 fn built(yaml: &str) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
@@ -32,6 +34,9 @@ fn every_key_is_read() {
         r#"
 listen: {tcp: "[::1]:7000", unix: /run/g.sock, unix_mode: "600", clients_max: 5, output_bytes_max: 1048576, allow_open: false, require_auth: true}
 upstream: {mode: standalone, address: "redis.internal:7001", username: web, password: "hunter2", pinned_max: 7}
+cache: {bytes: 1048576, entry_bytes_max: 1024, ttl_s: 20, ttl_untracked_ms: 0, max_staleness_ms: 300, verify_ratio: 0.5}
+touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
+sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
 shutdown: {grace_s: 3}
@@ -64,8 +69,26 @@ shutdown: {grace_s: 3}
             format: LogFormat::Json,
             level: LogFilter::new("warn,gripfast=debug").unwrap(),
         },
+        cache: Cache {
+            bytes: 1 << 20,
+            entry_bytes_max: 1 << 10,
+            ttl: Duration::from_secs(20),
+            ttl_untracked: Duration::ZERO,
+            max_staleness: Duration::from_millis(300),
+            verify_ratio: Ratio::from_millionths(500_000),
+        },
+        touch: Touch {
+            coalesce: Ratio::from_millionths(20_000),
+            coalesce_max: Duration::from_secs(60),
+            coalesce_unchanged_set: true,
+        },
+        sessions: Sessions {
+            prefixes: vec![b"sess:".to_vec(), "å".into()],
+            require_ttl: RequireTtl::Enforce,
+            default_ttl: Duration::from_secs(600),
+            max_ttl: Some(Duration::from_secs(1200)),
+        },
         shutdown_grace: Duration::from_secs(3),
-        ..Config::default()
     };
     assert_eq!(config, expected);
 }
@@ -82,7 +105,7 @@ fn all_problems_are_reported_at_once_with_key_value_and_rule() {
         "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",
         "shutdown.grace_s: -1: must be a whole number of seconds from 0 to 3600",
-        "extra: [1]: unknown key; known here: admin, listen, log, shutdown, upstream",
+        "extra: [1]: unknown key; known here: admin, cache, listen, log, sessions, shutdown, touch, upstream",
     ];
     assert_eq!(problems, expected);
 }
@@ -93,6 +116,13 @@ fn numbers_hold_their_bounds() {
         ("listen: {clients_max", 1, 1_000_000),
         ("listen: {output_bytes_max", 1_048_576, 68_719_476_736_u64),
         ("upstream: {pinned_max", 1, 60_000),
+        ("cache: {entry_bytes_max", 1024, 67_108_864),
+        ("cache: {ttl_s", 1, 3600),
+        ("cache: {ttl_untracked_ms", 0, 60_000),
+        ("cache: {max_staleness_ms", 200, 60_000),
+        ("touch: {coalesce_max_s", 0, 3600),
+        ("sessions: {default_ttl_s", 1, 315_360_000),
+        ("sessions: {max_ttl_s", 1, 315_360_000),
         ("shutdown: {grace_s", 0, 3600),
     ] {
         for fits in [low, high] {

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use gripfast::config::Config;
 use process::{Directory, Process, gripfast, ran, until};
 
 /// Ports that the kernel chooses, and a Redis that is not there.
@@ -119,7 +120,17 @@ fn check_says_what_it_would_do_and_hides_secrets() {
 #[test]
 fn check_lists_a_configuration_that_means_the_same() {
     let directory = Directory::new("again");
-    let text = "listen: {tcp: ['0.0.0.0:1', '[::1]:2'], unix: /tmp/a b.sock, unix_mode: '600', allow_open: true}\nlog: {format: json, level: 'warn,gripfast=debug'}\n";
+    // Each key that says something else than its default, and text that YAML has to escape.
+    let text = r#"
+listen: {tcp: ['0.0.0.0:1', '[::1]:2'], unix: /tmp/a b.sock, unix_mode: '600', allow_open: true, clients_max: 2, output_bytes_max: 1048576, require_auth: true}
+upstream: {primary_name: "it's \"é\" \\ \u2028 \U0001F600", sentinels: 'a:1', pinned_max: 3}
+cache: {bytes: 0, entry_bytes_max: 1025, ttl_s: 1, ttl_untracked_ms: 1, max_staleness_ms: 201, verify_ratio: 0.000001}
+touch: {coalesce: 0.290001, coalesce_max_s: 1, coalesce_unchanged_set: true}
+sessions: {prefixes: ["sess:", "a'b", "\"\\", "\x01\t\n\x7f\x85", "\uFEFF\u00A0å"], require_ttl: warn, default_ttl_s: 2, max_ttl_s: 3}
+admin: {listen: '[::]:3', allow_open: true}
+log: {format: json, level: 'warn,gripfast[span{field="x"}]=debug'}
+shutdown: {grace_s: 4}
+"#;
     let list = |config: &Path| {
         let done = ran(gripfast().arg("check").arg("-c").arg(config));
         let (_, list) = done
@@ -134,7 +145,10 @@ fn check_lists_a_configuration_that_means_the_same() {
         first.contains("0.0.0.0:1") && first.contains("a b.sock"),
         "{first}"
     );
-    assert_eq!(list(&directory.file("b.yaml", &first)), first);
+    let again = directory.file("b.yaml", &first);
+    assert_eq!(list(&again), first);
+    let load = |path: &Path| Config::load(path).unwrap().0;
+    assert_eq!(load(&again), load(&directory.path("a.yaml")));
 }
 
 #[test]

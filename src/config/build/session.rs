@@ -1,0 +1,115 @@
+//! The sections about sessions: what is kept of them, how they are touched, which keys they are.
+
+use std::time::Duration;
+
+use serde_yaml::Value;
+
+use super::{Findings, size};
+use crate::config::parse;
+use crate::config::section::{Section, Shown};
+use crate::config::{Cache, RequireTtl, Sessions, Touch, Warning};
+
+/// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
+const TTL_MAX_S: u64 = 315_360_000;
+
+pub(super) fn cache(root: &mut Section, findings: &mut Findings) -> Cache {
+    let default = Cache::default();
+    let problems = &mut findings.problems;
+    let mut section = root.section("cache", Shown::Plain, problems);
+    let bytes = parse::zero_or_number(1 << 20..=1 << 40, "bytes");
+    let bytes = section.take("bytes", Shown::Plain, problems, bytes);
+    let entry = parse::number(1 << 10..=64 << 20, "bytes");
+    let entry_bytes_max = section.take("entry_bytes_max", Shown::Plain, problems, entry);
+    let ttl = parse::number(1..=3600, "seconds");
+    let ttl = section.take("ttl_s", Shown::Plain, problems, ttl);
+    let untracked = parse::number(0..=60_000, "milliseconds");
+    let ttl_untracked = section.take("ttl_untracked_ms", Shown::Plain, problems, untracked);
+    let staleness = parse::number(200..=60_000, "milliseconds");
+    let max_staleness = section.take("max_staleness_ms", Shown::Plain, problems, staleness);
+    let verify_ratio = section.take("verify_ratio", Shown::Plain, problems, parse::ratio);
+    section.finish(problems);
+
+    let bytes = bytes.unwrap_or(default.bytes);
+    if let Some(entry) = entry_bytes_max.filter(|entry| bytes > 0 && *entry > bytes) {
+        let rule = format!("must not be greater than cache.bytes ({bytes})");
+        findings.problem("cache.entry_bytes_max", entry, rule);
+    }
+    Cache {
+        bytes,
+        entry_bytes_max: entry_bytes_max.map_or(default.entry_bytes_max, size),
+        ttl: ttl.map_or(default.ttl, Duration::from_secs),
+        ttl_untracked: ttl_untracked.map_or(default.ttl_untracked, Duration::from_millis),
+        max_staleness: max_staleness.map_or(default.max_staleness, Duration::from_millis),
+        verify_ratio: verify_ratio.unwrap_or(default.verify_ratio),
+    }
+}
+
+pub(super) fn touch(root: &mut Section, findings: &mut Findings) -> Touch {
+    let default = Touch::default();
+    let problems = &mut findings.problems;
+    let mut section = root.section("touch", Shown::Plain, problems);
+    let coalesce = section.take("coalesce", Shown::Plain, problems, parse::ratio);
+    let most = parse::number(0..=3600, "seconds");
+    let coalesce_max = section.take("coalesce_max_s", Shown::Plain, problems, most);
+    let key = "coalesce_unchanged_set";
+    let coalesce_unchanged_set = section.take(key, Shown::Plain, problems, parse::flag);
+    section.finish(problems);
+    Touch {
+        coalesce: coalesce.unwrap_or(default.coalesce),
+        coalesce_max: coalesce_max.map_or(default.coalesce_max, Duration::from_secs),
+        coalesce_unchanged_set: coalesce_unchanged_set.unwrap_or(default.coalesce_unchanged_set),
+    }
+}
+
+pub(super) fn sessions(root: &mut Section, findings: &mut Findings) -> Sessions {
+    let default = Sessions::default();
+    let problems = &mut findings.problems;
+    let mut section = root.section("sessions", Shown::Plain, problems);
+    let prefixes = section.take("prefixes", Shown::Plain, problems, parse::prefixes);
+    let require_ttl = section.take("require_ttl", Shown::Plain, problems, require_ttl);
+    let before = problems.len();
+    let ttl = parse::number(1..=TTL_MAX_S, "seconds");
+    let default_ttl = section.take("default_ttl_s", Shown::Plain, problems, ttl);
+    let default_ttl_is_bad = problems.len() > before;
+    let longest = parse::number(1..=TTL_MAX_S, "seconds");
+    let max_ttl = section.take("max_ttl_s", Shown::Plain, problems, longest);
+    section.finish(problems);
+
+    let require_ttl = require_ttl.unwrap_or(default.require_ttl);
+    let default_ttl = default_ttl.map_or(default.default_ttl, Duration::from_secs);
+    let max_ttl = max_ttl.map(Duration::from_secs);
+    match (require_ttl, max_ttl) {
+        // A bad default has its own problem; the one that stands in for it is not what was asked for.
+        (RequireTtl::Enforce, Some(max)) if max < default_ttl && !default_ttl_is_bad => {
+            let rule = format!(
+                "must not be less than sessions.default_ttl_s ({}) where sessions.require_ttl is enforce",
+                default_ttl.as_secs()
+            );
+            findings.problem("sessions.max_ttl_s", max.as_secs(), rule);
+        }
+        (RequireTtl::Off, Some(_)) => findings.warnings.push(Warning {
+            key: "sessions.max_ttl_s",
+            text: "has no effect while sessions.require_ttl is off".into(),
+        }),
+        _ => {}
+    }
+    Sessions {
+        prefixes: prefixes.unwrap_or(default.prefixes),
+        require_ttl,
+        default_ttl,
+        max_ttl,
+    }
+}
+
+/// Reads what becomes of a session without expiry; readers of YAML 1.1 take a bare `off` for false, so that is the same.
+fn require_ttl(value: &Value) -> Result<RequireTtl, String> {
+    let choices = &[
+        ("off", RequireTtl::Off),
+        ("warn", RequireTtl::Warn),
+        ("enforce", RequireTtl::Enforce),
+    ];
+    match value {
+        Value::Bool(false) => Ok(RequireTtl::Off),
+        other => parse::choice(choices)(other),
+    }
+}
