@@ -1,13 +1,14 @@
 //! Flights, fence and entries together: what becomes of a read, and what a write, a push or a loss does to it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use slab::Slab;
 
-use super::entry::{Kept, Millis, Store};
+use super::entry::{Kept, Millis, Store, View};
 use super::fence::{Fence, SlotId, Ticket};
 use crate::id::ClientId;
 
@@ -135,7 +136,7 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
     pub fn look_up<T>(
         &mut self,
         question: &Question<'_>,
-        show: impl FnOnce(&Kept) -> T,
+        show: impl FnOnce(View<'_>) -> T,
     ) -> Option<T> {
         let (database, shape) = (question.database, question.shape);
         self.look_up_by(question, |kept| kept.is_of(database, shape), show)
@@ -145,10 +146,10 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
     pub fn look_up_live<T>(
         &mut self,
         question: &Question<'_>,
-        show: impl FnOnce(&Kept) -> T,
+        show: impl FnOnce(View<'_>) -> T,
     ) -> Option<T> {
         let database = question.database;
-        let wanted = |kept: &Kept| kept.database == database && kept.deadline.is_some();
+        let wanted = |kept: &View<'_>| kept.database == database && kept.deadline.is_some();
         self.look_up_by(question, wanted, show)
     }
 
@@ -157,15 +158,15 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
     pub fn look_up_by<T>(
         &mut self,
         question: &Question<'_>,
-        wanted: impl Fn(&Kept) -> bool,
-        show: impl FnOnce(&Kept) -> T,
+        wanted: impl Fn(&View<'_>) -> bool,
+        show: impl FnOnce(View<'_>) -> T,
     ) -> Option<T> {
         let (link, now) = (question.link, question.now);
         let ttl = link.ttl.filter(|_| link.holds_lease(now))?;
         if question.after.is_some() {
             return None;
         }
-        let may_be_served = |kept: &Kept| {
+        let may_be_served = |kept: &View<'_>| {
             (!R::LINK || kept.link == link.serial)
                 && now < kept.sent_at + ttl
                 && kept.deadline.is_none_or(|deadline| now < deadline)

@@ -24,10 +24,57 @@ pub struct Kept {
     pub link: u32,
 }
 
+/// A reply that is kept, wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// See [`Kept`].
+    pub database: u32,
+    /// See [`Kept`].
+    pub shape: &'a [u8],
+    /// See [`Kept`].
+    pub reply: &'a [u8],
+    /// See [`Kept`].
+    pub deadline: Option<Millis>,
+    /// See [`Kept`].
+    pub sent_at: Millis,
+    /// See [`Kept`].
+    pub answered_at: Millis,
+    /// See [`Kept`].
+    pub link: u32,
+}
+
 impl Kept {
+    /// Shows it.
+    pub fn view(&self) -> View<'_> {
+        View {
+            database: self.database,
+            shape: &self.shape,
+            reply: &self.reply,
+            deadline: self.deadline,
+            sent_at: self.sent_at,
+            answered_at: self.answered_at,
+            link: self.link,
+        }
+    }
+}
+
+impl View<'_> {
     /// Tells whether it is the reply to this.
     pub fn is_of(&self, database: u32, shape: &[u8]) -> bool {
         self.database == database && self.shape == shape
+    }
+
+    /// Copies it.
+    pub fn to_kept(self) -> Kept {
+        Kept {
+            database: self.database,
+            shape: Bytes::copy_from_slice(self.shape),
+            reply: Bytes::copy_from_slice(self.reply),
+            deadline: self.deadline,
+            sent_at: self.sent_at,
+            answered_at: self.answered_at,
+            link: self.link,
+        }
     }
 }
 
@@ -37,13 +84,13 @@ pub trait Store {
     fn find<T>(
         &mut self,
         key: &[u8],
-        wanted: impl Fn(&Kept) -> bool,
-        show: impl FnOnce(&Kept) -> T,
+        wanted: impl Fn(&View<'_>) -> bool,
+        show: impl FnOnce(View<'_>) -> T,
     ) -> Option<T>;
 
     /// Returns a reply.
     fn get(&mut self, key: &[u8], database: u32, shape: &[u8]) -> Option<Kept> {
-        self.find(key, |kept| kept.is_of(database, shape), Kept::clone)
+        self.find(key, |view| view.is_of(database, shape), |view| view.to_kept())
     }
 
     /// Keeps a reply, in place of one of the same key, database and shape.

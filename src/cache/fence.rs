@@ -3,7 +3,9 @@
 //! A small fixed table by key hash, so that spoiling costs one addition and no list of flights is walked. Two keys that
 //! share a slot spoil each other now and then; that costs a fill and nothing else.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
 
 /// Slots of the table: a false spoil needs a write in the same slot while a read is under way.
 const SLOTS: usize = 4096;
@@ -42,7 +44,7 @@ pub struct Fence<H = RandomState> {
 
 impl Default for Fence {
     fn default() -> Self {
-        Self::with_slots(SLOTS, RandomState::new())
+        Self::with_slots(SLOTS, RandomState::default())
     }
 }
 

@@ -17,6 +17,7 @@
 pub mod core;
 pub mod entry;
 pub mod fence;
+pub mod front;
 pub mod push;
 pub mod shape;
 pub mod store;

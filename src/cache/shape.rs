@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::entry::Kept;
+use super::entry::View;
 use crate::command::table::CachedRead;
 use crate::resp::encode::{self, Protocol};
 use crate::resp::{Scanner, value};
@@ -65,12 +65,12 @@ pub fn exists(read: u8, reply: &[u8]) -> Option<bool> {
 }
 
 /// What a reply to another request says to this one: EXISTS is answered from whatever tells, STRLEN from a value.
-pub fn derive(read: CachedRead, kept: &Kept) -> Option<Bytes> {
+pub fn derive(read: CachedRead, kept: &View<'_>) -> Option<Bytes> {
     let from = *kept.shape.first()?;
     let number = match read {
-        CachedRead::Exists => i64::from(exists(from, &kept.reply)?),
+        CachedRead::Exists => i64::from(exists(from, kept.reply)?),
         CachedRead::StrLen if from == CachedRead::Get as u8 => {
-            value::body(&kept.reply).map_or(0, <[u8]>::len) as i64
+            value::body(kept.reply).map_or(0, <[u8]>::len) as i64
         }
         _ => return None,
     };
@@ -155,10 +155,11 @@ mod tests {
 
     #[test]
     fn exists_and_strlen_follow_from_a_value() {
-        let kept = |read: CachedRead, reply: &'static str| Kept {
+        const SHAPES: [[u8; 1]; 2] = [[CachedRead::Get as u8], [CachedRead::HGet as u8]];
+        let kept = |read: CachedRead, reply: &'static str| View {
             database: 0,
-            shape: vec![read as u8].into(),
-            reply: Bytes::from_static(reply.as_bytes()),
+            shape: &SHAPES[usize::from(read.is_of_hash())],
+            reply: reply.as_bytes(),
             deadline: None,
             sent_at: 0,
             answered_at: 0,

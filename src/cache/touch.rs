@@ -128,7 +128,7 @@ pub struct Live<'a> {
     /// When its reply was there, or later: `now` is never wrong, and only has more sent.
     pub answered_at: Millis,
     /// GET's reply as kept, if it is what was read.
-    pub value: Option<&'a Bytes>,
+    pub value: Option<&'a [u8]>,
 }
 
 /// The time at which a request is looked at.
@@ -383,14 +383,14 @@ fn answer_if(condition: bool, reply: &'static [u8]) -> Decision {
 /// Answers with the value; a bulk string has the same bytes in both protocols, a null or an error has not.
 fn answer_value(live: &Live<'_>) -> Decision {
     match live.value {
-        Some(reply) if body(reply).is_some() => Decision::Answer(reply.clone()),
+        Some(reply) if body(reply).is_some() => Decision::Answer(Bytes::copy_from_slice(reply)),
         _ => Decision::Send,
     }
 }
 
 /// Tells whether the key's value is known to be `value`.
 fn has(live: &Live<'_>, value: &[u8]) -> bool {
-    live.value.and_then(|reply| body(reply)) == Some(value)
+    live.value.and_then(body) == Some(value)
 }
 
 #[cfg(test)]

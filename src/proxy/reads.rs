@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::cache::core::{Ask, FlightId, Question};
-use crate::cache::entry::{Kept, Millis};
+use crate::cache::entry::{Millis, View};
 use crate::cache::shape;
 use crate::command::table::CachedRead;
 use crate::downstream::client::Stall;
@@ -27,9 +27,9 @@ struct Served {
 }
 
 impl Served {
-    fn of(kept: &Kept) -> Self {
+    fn of(kept: View<'_>) -> Self {
         Self {
-            reply: kept.reply.clone(),
+            reply: Bytes::copy_from_slice(kept.reply),
             sent_at: kept.sent_at,
             deadline: kept.deadline,
         }
@@ -143,14 +143,15 @@ impl Proxy {
         let client = &mut self.clients[request.client as usize];
         let (output, protocol, pool) = (&mut client.output, client.protocol, &mut self.pool);
         let mut hit = cached.core.look_up(&question, |kept| {
-            shape::append(output.writer(pool), &kept.reply, protocol);
+            shape::append(output.writer(pool), kept.reply, protocol);
             checks.then(|| Served::of(kept))
         });
         if hit.is_none() && proven && matches!(read, CachedRead::Exists | CachedRead::StrLen) {
-            let says = |kept: &Kept| shape::derive(read, kept);
-            let wanted = |kept: &Kept| kept.database == question.database && says(kept).is_some();
+            let says = |kept: &View<'_>| shape::derive(read, kept);
+            let wanted =
+                |kept: &View<'_>| kept.database == question.database && says(kept).is_some();
             hit = cached.core.look_up_by(&question, wanted, |kept| {
-                let reply = says(kept).unwrap_or_default();
+                let reply = says(&kept).unwrap_or_default();
                 output.writer(pool).extend_from_slice(&reply);
                 checks.then(|| Served {
                     reply,
@@ -352,7 +353,7 @@ impl Proxy {
             let question = Question { key, ..template };
             let hit = cached
                 .core
-                .look_up(&question, |kept| shape::append(out, &kept.reply, protocol));
+                .look_up(&question, |kept| shape::append(out, kept.reply, protocol));
             if hit.is_none() {
                 out.truncate(before);
                 return false;

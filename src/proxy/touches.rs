@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::cache::entry::{Kept, Millis};
+use crate::cache::entry::{Millis, View};
 use crate::cache::touch::{Candidate, Clock, Decision, Live, WORDS_MAX, Wall};
 use crate::command::table::CachedRead;
 use crate::downstream::client::Stall;
@@ -42,16 +42,16 @@ struct Known {
     deadline: Option<Millis>,
     sent_at: Millis,
     answered_at: Millis,
-    value: Option<Bytes>,
+    value: Option<Vec<u8>>,
 }
 
 impl Known {
-    fn of(kept: &Kept) -> Self {
+    fn of(kept: View<'_>) -> Self {
         Self {
             deadline: kept.deadline,
             sent_at: kept.sent_at,
             answered_at: kept.answered_at,
-            value: (*kept.shape == [CachedRead::Get as u8]).then(|| kept.reply.clone()),
+            value: (kept.shape == [CachedRead::Get as u8]).then(|| kept.reply.to_vec()),
         }
     }
 
@@ -60,7 +60,7 @@ impl Known {
             deadline: self.deadline,
             sent_at: self.sent_at,
             answered_at: self.answered_at,
-            value: self.value.as_ref(),
+            value: self.value.as_deref(),
         }
     }
 }

@@ -36,7 +36,7 @@ fn live(value: Option<&Bytes>) -> Live<'_> {
         deadline: Some(NOW - 100 + TOLD),
         sent_at: NOW - 100,
         answered_at: NOW - 99,
-        value,
+        value: value.map(|value| &value[..]),
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use super::super::{Ask, Core, FlightId, Question, Rules, Tracking};
 use super::scene::{Op, Scene};
 use super::server::{Answer, GENERAL, Link, Request, Seen, Server, TRACKED};
-use crate::cache::entry::{Kept, Millis, Store};
+use crate::cache::entry::{Kept, Millis, Store, View};
 use crate::cache::fence::{Fence, SlotId};
 use crate::id::ClientId;
 
@@ -69,10 +69,10 @@ impl Store for OneKey {
     fn find<T>(
         &mut self,
         _: &[u8],
-        wanted: impl Fn(&Kept) -> bool,
-        show: impl FnOnce(&Kept) -> T,
+        wanted: impl Fn(&View<'_>) -> bool,
+        show: impl FnOnce(View<'_>) -> T,
     ) -> Option<T> {
-        self.kept.iter().find(|kept| wanted(kept)).map(show)
+        self.kept.iter().map(Kept::view).find(wanted).map(show)
     }
 
     fn keep(&mut self, _: &[u8], kept: Kept) {
@@ -297,7 +297,7 @@ impl<R: Rules> World<R> {
                 let shape = [shape];
                 let after = after.filter(|_| self.scene.shell.wait_for_own);
                 let question = self.question(&shape, after);
-                let reply = self.core.look_up(&question, |kept| kept.reply.clone());
+                let reply = self.core.look_up(&question, |kept| kept.reply.to_vec());
                 if let Some(reply) = reply {
                     return self.served(index, waiting, &reply);
                 }
@@ -469,7 +469,7 @@ impl<R: Rules> World<R> {
         let mut world = self.clone();
         for shape in [[0], [1]] {
             let question = self.question(&shape, None);
-            let Some(reply) = world.core.look_up(&question, |kept| kept.reply.clone()) else {
+            let Some(reply) = world.core.look_up(&question, |kept| kept.reply.to_vec()) else {
                 continue;
             };
             let (kept, true_one) = (Seen::from_bytes(&reply), self.server.sees(self.now));
