@@ -6,3 +6,4 @@ pub mod keys;
 pub mod local;
 pub mod table;
 pub mod time;
+pub mod ttl;
