@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
-    ALL, CloseCause, Counters, DialOutcome, ErrorKind, Kind, Lane, Recorder, RejectReason, Side,
+    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Kind, Lane, Recorder,
+    RejectReason, SessionRead, Side, Touched, Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -165,6 +166,17 @@ fn flush_publishes_each_count_under_its_label() {
         links_lost: [61, 62, 63, 0],
         received_bytes: [71, 72],
         sent_bytes: [81, 82],
+        session_reads: [101, 102, 103, 104],
+        touches: [111, 112],
+        cache_invalidations: 120,
+        cache_clears: [131, 132, 133, 134, 135, 136, 137],
+        cache_evictions: [141, 142],
+        cache_oversized: 150,
+        hits_verified: [161, 162, 163],
+        staleness_worst_ms: 1700,
+        cache_entries: 6,
+        cache_bytes: 7,
+        links_announcing: 8,
         loop_turns: 90,
         clients_open: 5,
         links_open: [1, 2, 3, 0],
@@ -179,6 +191,12 @@ fn flush_publishes_each_count_under_its_label() {
     let plain = [
         ("gripfast_client_connections_accepted_total", 10.0),
         ("gripfast_loop_turns_total", 90.0),
+        ("gripfast_cache_invalidations_total", 120.0),
+        ("gripfast_cache_oversized_total", 150.0),
+        ("gripfast_cache_staleness_worst_seconds", 1.7),
+        ("gripfast_cache_entries", 6.0),
+        ("gripfast_cache_bytes", 7.0),
+        ("gripfast_cache_tracking_links", 8.0),
         ("gripfast_client_connections", 5.0),
         ("gripfast_pinned_waiting_clients", 4.0),
         ("gripfast_upstream_up", 1.0),
@@ -186,7 +204,28 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 9] = [
+    let labelled: [(&str, &[&str], &[u64]); 14] = [
+        (
+            "gripfast_session_reads_total",
+            SessionRead::NAMES,
+            &counters.session_reads,
+        ),
+        ("gripfast_touches_total", Touched::NAMES, &counters.touches),
+        (
+            "gripfast_cache_clears_total",
+            ClearCause::NAMES,
+            &counters.cache_clears,
+        ),
+        (
+            "gripfast_cache_evictions_total",
+            Eviction::NAMES,
+            &counters.cache_evictions,
+        ),
+        (
+            "gripfast_cache_verified_total",
+            Verified::NAMES,
+            &counters.hits_verified,
+        ),
         (
             "gripfast_client_connections_rejected_total",
             RejectReason::NAMES,

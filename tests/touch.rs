@@ -18,8 +18,9 @@ mod harness;
 
 use bytes::Bytes;
 use gripfast::cache::entry::Millis;
-use gripfast::cache::touch::{Abilities, Clock, Decision, Live, Rules, WORDS_MAX, Wall, Window};
+use gripfast::cache::touch::{Clock, Decision, Live, Rules, WORDS_MAX, Wall, Window};
 use gripfast::command::table::{ServerCommand, ServerCommands};
+use gripfast::command::time::Abilities;
 use harness::{Client, Random, Server, Stopwatch, Value, Version, escape, parse};
 
 /// Requests for each server version when nothing else is asked for.

@@ -90,7 +90,11 @@ pub trait Store {
 
     /// Returns a reply.
     fn get(&mut self, key: &[u8], database: u32, shape: &[u8]) -> Option<Kept> {
-        self.find(key, |view| view.is_of(database, shape), |view| view.to_kept())
+        self.find(
+            key,
+            |view| view.is_of(database, shape),
+            |view| view.to_kept(),
+        )
     }
 
     /// Keeps a reply, in place of one of the same key, database and shape.

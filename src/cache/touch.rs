@@ -28,17 +28,13 @@
 //! Source: redis `src/expire.c`, `expireGenericCommand`; `src/t_string.c`, `getexCommand`, `setGenericCommand` and
 //! `parseExtendedStringArgumentsOrReply`; `src/util.c`, `string2ll`.
 
-mod time;
-
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
 use crate::cache::entry::Millis;
-use crate::command::table::ServerCommands;
+use crate::command::time::{Abilities, COMMANDS, OPTIONS, Time, after, find, seconds_after};
 use crate::resp::value::body;
-
-use time::{COMMANDS, OPTIONS, Time, after, find, seconds_after};
 
 /// Words of the longest request that is looked at; one that was cut to one word more is sent, as it has to be.
 pub const WORDS_MAX: usize = 5;
@@ -95,26 +91,6 @@ impl Window {
     /// Returns the window of a request for `ttl` milliseconds, cut to whole ones.
     fn of(self, ttl: i128) -> i128 {
         (ttl * i128::from(self.millionths) / 1_000_000).min(i128::from(self.cap))
-    }
-}
-
-/// What the server can do: a form that it would refuse is its own to refuse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Abilities {
-    /// GETEX, and SET with EXAT and PXAT: since 6.2.
-    pub getex: bool,
-    /// Options of EXPIRE: since 7.0; before, a wrong number of arguments.
-    pub expire_options: bool,
-}
-
-impl Abilities {
-    /// Reads them off the server's COMMAND.
-    pub fn of(server: &ServerCommands) -> Self {
-        let expire = server.by_name.get(&b"expire"[..]);
-        Self {
-            getex: server.by_name.contains_key(&b"getex"[..]),
-            expire_options: expire.is_some_and(|command| command.arity < 0),
-        }
     }
 }
 

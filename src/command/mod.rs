@@ -5,3 +5,5 @@ pub mod facts;
 pub mod keys;
 pub mod local;
 pub mod table;
+pub mod time;
+pub mod ttl;

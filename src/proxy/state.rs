@@ -6,9 +6,9 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::cache::entry::Millis;
-use crate::cache::touch::Abilities;
 use crate::command::facts::ServerFacts;
 use crate::command::table::{ServerCommands, Table};
+use crate::command::time::Abilities;
 use crate::config::Config;
 use crate::downstream::client::Client;
 use crate::id::{ClientId, LinkId};

@@ -2,9 +2,9 @@
 
 mod stories;
 
-use super::time::{TIME_MAX, positive};
 use super::*;
-use crate::command::table::ServerCommand;
+use crate::command::table::{ServerCommand, ServerCommands};
+use crate::command::time::{TTL_MAX, positive};
 
 const NOW: Millis = 1_000_000;
 const WALL: Millis = 1_700_000_000_000;

@@ -192,15 +192,16 @@ proptest! {
         word in prop_oneof![
             "[-+ 0]{0,2}[0-9]{0,22}[ .a\0]{0,1}",
             any::<i64>().prop_map(|number| number.to_string()),
-            (0..TIME_MAX * 2).prop_map(|number| number.to_string()),
+            (0..=i64::MAX).prop_map(|number| number.to_string()),
         ],
         unit in prop_oneof![Just(1i64), Just(1000)],
+        max in prop_oneof![Just(TTL_MAX), Just(i64::MAX)],
     ) {
         let servers = string2ll(word.as_bytes())
             .filter(|number| *number > 0)
             .and_then(|number| number.checked_mul(unit));
-        let expected = servers.filter(|number| *number <= TIME_MAX);
-        prop_assert_eq!(positive(word.as_bytes(), unit), expected);
+        let expected = servers.filter(|number| *number <= max);
+        prop_assert_eq!(positive(word.as_bytes(), unit, max), expected);
     }
 
     #[test]
