@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 pub use definitions::{ALL, Definition, Kind, Label};
 pub use labels::{
     ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Lane, RejectReason, RejectedPrimary,
-    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, Verified,
+    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 pub use process::Process;
 pub use topology::{TopologyGauges, TopologyMetrics};
@@ -58,6 +58,8 @@ pub struct Counters {
     pub session_reads: [u64; SessionRead::COUNT],
     /// Touches of sessions, by what became of them.
     pub touches: [u64; Touched::COUNT],
+    /// Session keys found without expiry, or with too long a one.
+    pub ttl_findings: [u64; TtlFinding::COUNT],
     /// Keys that the server announced as changed.
     pub cache_invalidations: u64,
     /// How often the cache was emptied.
@@ -127,6 +129,7 @@ impl Recorder {
             sent_bytes: self.counters(&definitions::SENT_BYTES),
             session_reads: self.counters(&definitions::SESSION_READS),
             touches: self.counters(&definitions::TOUCHES),
+            ttl_findings: self.counters(&definitions::TTL_FINDINGS),
             cache_invalidations: self.counter(&definitions::CACHE_INVALIDATIONS),
             cache_clears: self.counters(&definitions::CACHE_CLEARS),
             cache_evictions: self.counters(&definitions::CACHE_EVICTIONS),
@@ -217,6 +220,7 @@ pub struct DataMetrics {
     sent_bytes: [Counter; Side::COUNT],
     session_reads: [Counter; SessionRead::COUNT],
     touches: [Counter; Touched::COUNT],
+    ttl_findings: [Counter; TtlFinding::COUNT],
     cache_invalidations: Counter,
     cache_clears: [Counter; ClearCause::COUNT],
     cache_evictions: [Counter; Eviction::COUNT],
@@ -261,6 +265,7 @@ impl DataMetrics {
     fn flush_cache(&mut self, counters: &Counters) {
         absolute(&self.session_reads, &counters.session_reads);
         absolute(&self.touches, &counters.touches);
+        absolute(&self.ttl_findings, &counters.ttl_findings);
         self.cache_invalidations
             .absolute(counters.cache_invalidations);
         absolute(&self.cache_clears, &counters.cache_clears);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
     ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Kind, Lane, Recorder,
-    RejectReason, SessionRead, Side, Touched, Verified,
+    RejectReason, SessionRead, Side, Touched, TtlFinding, Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -168,6 +168,7 @@ fn flush_publishes_each_count_under_its_label() {
         sent_bytes: [81, 82],
         session_reads: [101, 102, 103, 104],
         touches: [111, 112],
+        ttl_findings: [115, 116],
         cache_invalidations: 120,
         cache_clears: [131, 132, 133, 134, 135, 136, 137],
         cache_evictions: [141, 142],
@@ -204,7 +205,12 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 14] = [
+    let labelled: [(&str, &[&str], &[u64]); 15] = [
+        (
+            "gripfast_session_ttl_findings_total",
+            TtlFinding::NAMES,
+            &counters.ttl_findings,
+        ),
         (
             "gripfast_session_reads_total",
             SessionRead::NAMES,

@@ -101,6 +101,11 @@ enum Proof {
 }
 
 impl Found {
+    /// Returns for how many keys it is to be counted if the request does something.
+    pub fn count_if_done(&self) -> u32 {
+        self.keys
+    }
+
     /// Returns for how many keys it is to be counted, given the request's reply: none if the request did nothing.
     pub fn count(&self, reply: &[u8]) -> u32 {
         let is_error = matches!(reply.first(), Some(b'-' | b'!') | None);

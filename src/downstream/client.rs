@@ -145,6 +145,8 @@ pub struct Client {
     pub flight: Option<FlightId>,
     /// Keys of the transaction that it is queueing on its own link.
     pub queued_keys: Option<Box<QueuedKeys>>,
+    /// Keys of that transaction whose expiry is to be asked for behind it.
+    pub asked_keys: Vec<Box<[u8]>>,
     /// Its unread bytes held more than subscriptions: whatever comes back to it may be newer than what is cached.
     pub stranger: bool,
     /// The pinned link that it owns at the moment.
@@ -205,6 +207,7 @@ impl Client {
             newest: 0,
             flight: None,
             queued_keys: None,
+            asked_keys: Vec::new(),
             stranger: false,
             own: None,
             held: Held::default(),

@@ -4,7 +4,7 @@ use metrics::Unit;
 
 use super::labels::{
     ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Lane, RejectReason, RejectedPrimary,
-    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, Verified,
+    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 
 /// What kind of metric it is.
@@ -96,6 +96,7 @@ definitions! {
     ERROR_REPLIES = counter("gripfast_error_replies_total", Unit::Count, "Errors that the sidecar itself answered, by kind").by("kind", ErrorKind::NAMES);
     SESSION_READS = counter("gripfast_session_reads_total", Unit::Count, "Reads of sessions that may be kept, by what became of them").by("outcome", SessionRead::NAMES);
     TOUCHES = counter("gripfast_touches_total", Unit::Count, "Requests that may only move a session's deadline, by what became of them").by("outcome", Touched::NAMES);
+    TTL_FINDINGS = counter("gripfast_session_ttl_findings_total", Unit::Count, "Session keys written with no expiry, or with one past sessions.max_ttl_s (needs sessions.require_ttl)").by("finding", TtlFinding::NAMES);
     CACHE_ENTRIES = gauge("gripfast_cache_entries", Unit::Count, "Keys in the session cache");
     CACHE_BYTES = gauge("gripfast_cache_bytes", Unit::Bytes, "Bytes of the session cache, names and overhead counted");
     CACHE_EVICTIONS = counter("gripfast_cache_evictions_total", Unit::Count, "Keys that gave way in the session cache, by cause").by("cause", Eviction::NAMES);

@@ -131,6 +131,16 @@ label! {
 }
 
 label! {
+    /// What is wrong with the expiry of a session that was written.
+    TtlFinding {
+        /// There is none.
+        NoExpiry = "no_expiry",
+        /// It is longer than `sessions.max_ttl_s`.
+        TooLong = "too_long",
+    }
+}
+
+label! {
     /// Why the session cache was emptied.
     ClearCause {
         /// The server announced that everything changed (FLUSHALL, FLUSHDB), or more keys than are looked at.

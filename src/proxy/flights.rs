@@ -224,6 +224,7 @@ impl Proxy {
             Some(What::Tracking { sent_at }) => self.tracking_answered(index, sent_at, &reply),
             Some(What::Probe { sent_at }) => self.probe_answered(index, sent_at, &reply),
             Some(What::Fields { sent_at }) => self.fields_answered(index, sent_at, &reply),
+            Some(What::Lifetime) => self.lifetime_answered(&reply),
             Some(What::Check(check)) => self.checked(*check, &reply),
             _ => {}
         }

@@ -134,6 +134,7 @@ impl Proxy {
                 What::Replies { count, write, .. } => (count, write),
                 What::Flight { .. } | What::Flights { .. } => (1, false),
                 What::Proof { write, .. } => (1, write),
+                What::Counted { .. } | What::Exec { .. } | What::Wrapped(_) => (1, true),
                 What::Settle(_) => (1, true),
                 // The request that waits behind it is still in the client's input.
                 What::Barrier => {
@@ -152,6 +153,7 @@ impl Proxy {
                 | What::Named
                 | What::Verdict
                 | What::Landing(_)
+                | What::Lifetime
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }

@@ -29,6 +29,7 @@ mod cached;
 mod clients;
 mod flights;
 mod handshake;
+mod hygiene;
 mod links;
 mod loss;
 mod own;

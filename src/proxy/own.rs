@@ -34,8 +34,14 @@ impl Proxy {
         let id = client.id(request.client);
         self.counters.requests[Lane::Pinned.metric().index()] += 1;
         let write = request.command.access != Access::Read;
+        let found = self.take_found();
         let target = &mut self.links[link.index as usize];
         match settle {
+            None if let Some(found) = found => {
+                target.push_bytes(request.bytes, &mut self.pool);
+                let as_resp2 = false;
+                target.expect(id, What::Counted { found, as_resp2 });
+            }
             None => target.send(request.bytes, id, write, false, &mut self.pool),
             Some(settle) => {
                 target.push_bytes(request.bytes, &mut self.pool);
@@ -43,7 +49,10 @@ impl Proxy {
             }
         }
         match exec {
-            true => self.note_exec(request.client, link),
+            true => {
+                self.note_exec(request.client, link);
+                self.ask_behind_exec(request.client, link);
+            }
             false => self.note_sent(&request, link),
         }
         self.touch_link(link);

@@ -54,7 +54,7 @@ impl Proxy {
                 CachedRead::MGet => self.read_many(request),
                 _ => self.read_one(request, read),
             },
-            None if request.command.may_touch => match self.touch(&request) {
+            None if request.command.may_touch && !self.has_found() => match self.touch(&request) {
                 Some(taken) => taken,
                 None => self.send_touch(request),
             },

@@ -6,7 +6,7 @@ use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{ClearCause, CloseCause};
-use crate::resp::{FrameError, value};
+use crate::resp::{FrameError, Scanner, value};
 use crate::upstream::link::{Awaited, Lane, Settle, What};
 
 use super::Proxy;
@@ -112,12 +112,23 @@ impl Proxy {
                     proof, as_resp2, ..
                 } => {
                     let (id, proof, as_resp2) = (*client, *proof, *as_resp2);
-                    if link.scanner.at_boundary() && is_accepted(bytes) {
+                    if link.scanner.at_boundary() && first_frame(bytes).is_some_and(is_accepted) {
                         link.proven |= proof.0;
                     }
                     self.pass_replies(index, id, 1, as_resp2, bytes)
                 }
+                What::Counted { found, as_resp2 } => {
+                    let (id, found, as_resp2) = (*client, *found, *as_resp2);
+                    if link.scanner.at_boundary() {
+                        let count = found.count(line_of(bytes));
+                        self.count_finding(found.finding, count);
+                    }
+                    self.pass_replies(index, id, 1, as_resp2, bytes)
+                }
+                What::Exec { .. } => self.pass_exec(index, bytes),
+                What::Wrapped(_) => self.pass_wrapped(index, bytes),
                 What::Landing(_)
+                | What::Lifetime
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }
@@ -184,6 +195,42 @@ impl Proxy {
             0 => Ok(Step::Starved),
             consumed => Ok(Step::Consumed(consumed)),
         }
+    }
+
+    /// The reply to a transaction's EXEC: its elements tell what the server has taken.
+    fn pass_exec(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let Some(Awaited {
+            client,
+            what:
+                What::Exec {
+                    proof,
+                    found,
+                    as_resp2,
+                },
+            ..
+        }) = link.awaited.front_mut()
+        else {
+            return Err(ReplyError::Unexpected);
+        };
+        let (id, as_resp2) = (*client, *as_resp2);
+        if link.scanner.at_boundary() {
+            match first_frame(bytes) {
+                Some(frame) => {
+                    if is_accepted(frame) {
+                        link.proven |= proof.0;
+                    }
+                    let found = std::mem::take(found);
+                    self.count_block(&found, frame);
+                }
+                // To be counted it has to be whole.
+                None if !found.is_empty() && bytes.len() < COLLECTED_MAX => {
+                    return Ok(Step::Starved);
+                }
+                None => {}
+            }
+        }
+        self.pass_replies(index, id, 1, as_resp2, bytes)
     }
 
     /// A reply that also changes our state: judged by its first bytes, applied once it is whole.
@@ -415,8 +462,20 @@ impl Proxy {
     }
 }
 
+/// Returns the first line of a frame, with its end: of a simple frame all of it.
+fn line_of(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == b'\n');
+    end.map_or(bytes, |end| &bytes[..=end])
+}
+
+/// Returns the frame that bytes begin with, if it is whole.
+fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
+    let run = Scanner::default().run(bytes, 1).ok()?;
+    (run.frames == 1).then(|| &bytes[..run.consumed])
+}
+
 /// Tells whether a reply shows that the server took a request, and each one in it if it is a transaction's.
-fn is_accepted(bytes: &[u8]) -> bool {
-    let in_one = value::elements(bytes).is_none_or(|mut parts| !parts.any(value::is_error));
-    !value::is_error(bytes) && in_one
+fn is_accepted(frame: &[u8]) -> bool {
+    let in_one = value::elements(frame).is_none_or(|mut parts| !parts.any(value::is_error));
+    !value::is_error(frame) && in_one
 }

@@ -6,7 +6,7 @@ use crate::id::LinkId;
 use crate::metrics::ErrorKind;
 use crate::resp::request::{Parsed, parse};
 use crate::resp::{Protocol, Words};
-use crate::upstream::link::{Lane, Settle};
+use crate::upstream::link::{Lane, Settle, What};
 
 use super::Proxy;
 
@@ -147,6 +147,16 @@ impl Proxy {
         if client.poisoned {
             return self.dispatch_poisoned(request);
         }
+        match self.is_judged(&request) {
+            true => self.dispatch_judged(request),
+            false => self.dispatch_plain(request),
+        }
+    }
+
+    /// Handles a request by its kind.
+    #[inline]
+    pub(super) fn dispatch_plain(&mut self, request: Request<'_>) -> Taken {
+        let client = &self.clients[request.client as usize];
         if client.held.takes_everything() {
             return self.dispatch_held(request);
         }
@@ -215,13 +225,21 @@ impl Proxy {
         let id = client.id(request.client);
         let as_resp2 = link_protocol != client.protocol;
         self.counters.requests[lane.metric().index()] += 1;
-        self.links[link.index as usize].send(
-            request.bytes,
-            id,
-            request.command.access == Access::Write,
-            as_resp2,
-            &mut self.pool,
-        );
+        let found = self.take_found();
+        let target = &mut self.links[link.index as usize];
+        match found {
+            None => target.send(
+                request.bytes,
+                id,
+                request.command.access == Access::Write,
+                as_resp2,
+                &mut self.pool,
+            ),
+            Some(found) => {
+                target.push_bytes(request.bytes, &mut self.pool);
+                target.expect(id, What::Counted { found, as_resp2 });
+            }
+        }
         self.note_sent(&request, link);
         self.touch_link(link);
         Taken::Bytes(request.length)

@@ -9,6 +9,7 @@ use crate::cache::entry::Millis;
 use crate::command::facts::ServerFacts;
 use crate::command::table::{ServerCommands, Table};
 use crate::command::time::Abilities;
+use crate::command::ttl::Rules;
 use crate::config::Config;
 use crate::downstream::client::Client;
 use crate::id::{ClientId, LinkId};
@@ -21,6 +22,7 @@ use crate::upstream::link::Link;
 use crate::upstream::registry::Registry;
 
 use super::cached::Cached;
+use super::hygiene::Hygiene;
 use super::loss::Verdict;
 use super::switch;
 
@@ -49,6 +51,8 @@ pub struct Proxy {
     pub(super) words: Words,
     /// The session cache; none when none is wanted.
     pub(super) cached: Option<Box<Cached>>,
+    /// What is asked of sessions; none when nothing is.
+    pub(super) hygiene: Option<Box<Hygiene>>,
     pub(super) clock: Box<dyn Clock>,
     /// The boot clock when bytes were looked at last.
     pub(super) boot: Millis,
@@ -113,6 +117,7 @@ impl Proxy {
     ) -> Self {
         let primary = switch::configured(&config);
         let cached = Cached::new(&config, Entropy::from_seed(entropy.next_u64()));
+        let hygiene = Hygiene::new(Rules::new(&config.sessions, Abilities::default()));
         let mut registry = Registry::new(entropy);
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
@@ -132,6 +137,7 @@ impl Proxy {
             pool: Pool::default(),
             words: Words::default(),
             cached,
+            hygiene,
             boot: clock.boot(),
             clock,
             rewritten: Vec::new(),
@@ -159,6 +165,9 @@ impl Proxy {
 
     /// Takes the server's own command table.
     pub fn learn_commands(&mut self, commands: Arc<ServerCommands>) {
+        if let Some(hygiene) = &mut self.hygiene {
+            hygiene.rules = Rules::new(&self.config.sessions, Abilities::of(&commands));
+        }
         if let Some(cached) = &mut self.cached {
             cached.touches.abilities = Abilities::of(&commands);
             cached.fields_may_expire = commands.by_name.contains_key(&b"hexpire"[..]);

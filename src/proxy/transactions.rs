@@ -25,7 +25,9 @@ impl Proxy {
                 self.refuse(request.client, ErrorKind::Masterdown);
                 return Taken::Bytes(request.length);
             };
-            let block = &request.rest[..length];
+            let judged = self.judge_block(request.client, &request.rest[..length]);
+            let judged = judged.as_ref();
+            let block = judged.map_or(&request.rest[..length], |judged| &judged.bytes);
             let may_touch = self.is_pair(request.client, link, block);
             if may_touch == Some(true) {
                 return Taken::Bytes(request.length + length);
@@ -57,15 +59,19 @@ impl Proxy {
                 None => 0,
             });
             let target = &mut self.links[link.index as usize];
+            let found = judged.map_or(Box::default(), |judged| judged.found.as_slice().into());
             target.expect(
                 id,
-                What::Proof {
+                What::Exec {
                     proof,
-                    write,
+                    found,
                     as_resp2,
                 },
             );
             self.note_block(request.client, link, block);
+            for key in judged.map_or(&[][..], |judged| &judged.asked) {
+                self.ask_ttl(link, key);
+            }
             self.touch_link(link);
             return Taken::Bytes(request.length + length);
         }
@@ -179,6 +185,7 @@ impl Proxy {
                     let client = &mut self.clients[request.client as usize];
                     client.script_queued = false;
                     client.queued_keys = None;
+                    client.asked_keys.clear();
                 }
                 taken
             }

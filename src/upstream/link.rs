@@ -12,6 +12,7 @@ use super::connect::{ConnectError, Established};
 use crate::cache::core::{FlightId, Tracking};
 use crate::cache::entry::Millis;
 use crate::cache::fence::SlotId;
+use crate::command::ttl::Found;
 use crate::id::ClientId;
 use crate::outbox::{Outbox, Pool};
 use crate::reactor::Bell;
@@ -105,6 +106,26 @@ pub enum What {
     },
     /// The reply to the PTTL of ours that ends a flight.
     Landing(FlightId),
+    /// A reply for the client that is counted by what was found in its request.
+    Counted {
+        /// What was found.
+        found: Found,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The replies to a request that was sent in a transaction of ours.
+    Wrapped(Box<Wrapped>),
+    /// The reply to a transaction's EXEC, which tells more.
+    Exec {
+        /// Which commands it proves to be allowed.
+        proof: Proof,
+        /// What is counted by which of its elements.
+        found: Box<[(usize, Found)]>,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to our PTTL of a key that should have an expiry.
+    Lifetime,
     /// A reply for the client that tells whether its user may do what else could be answered here.
     Proof {
         /// What it proves.
@@ -152,6 +173,7 @@ impl What {
     fn replies(&self) -> u32 {
         match self {
             Self::Replies { count, .. } => *count,
+            Self::Wrapped(wrapped) => wrapped.replies,
             Self::Local(_) | Self::Rest => 0,
             _ => 1,
         }
@@ -162,6 +184,21 @@ impl What {
 /// use is the server's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof(pub u32);
+
+/// A request that was sent in a transaction of ours.
+#[derive(Debug)]
+pub struct Wrapped {
+    /// The request as it came.
+    pub request: Box<[u8]>,
+    /// How many replies come.
+    pub replies: u32,
+    /// How many are still to come.
+    pub left: u32,
+    /// Those that came.
+    pub came: Vec<u8>,
+    /// Whether the client speaks RESP2 and the link RESP3.
+    pub as_resp2: bool,
+}
 
 /// An answer of the cache that the primary is asked about.
 #[derive(Debug)]
