@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) redis: Redis,
     pub(super) handle: Handle,
     pub(super) running: JoinHandle<()>,
+    recorder: Recorder,
     door: mpsc::Sender<BoxStream>,
 }
 
@@ -72,6 +73,7 @@ impl World {
         config.cache.bytes = 0;
         change(&mut config);
         let (handle, inbox) = Handle::channel();
+        let recorder = Recorder::new();
         let running = tokio::spawn(run(Parts {
             config: Arc::new(config),
             listeners: vec![listener],
@@ -79,9 +81,10 @@ impl World {
             entropy: Entropy::from_seed(1),
             clock: Box::new(TokioClock::new()),
             inbox,
-            metrics: Recorder::new().data(),
+            metrics: recorder.data(),
         }));
         Self {
+            recorder,
             redis,
             handle,
             running,
@@ -106,6 +109,15 @@ impl World {
         let (near, far) = tokio::io::duplex(bytes);
         self.door.send(Box::new(far)).await.ok()?;
         Some(Client::new(near))
+    }
+
+    /// Returns a count once it has been published.
+    pub(super) async fn count(&self, series: &str) -> f64 {
+        pass(Duration::from_millis(300)).await;
+        let text = self.recorder.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        let value = line.unwrap_or_else(|| panic!("no {series} in {text}"));
+        value.trim().parse().expect("a number")
     }
 
     pub(super) async fn report(&self) -> Report {

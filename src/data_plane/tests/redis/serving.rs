@@ -166,6 +166,8 @@ impl Serving {
                 encode::bulk(&mut reply, key.as_bytes());
                 reply
             }
+            ("PTTL", None) => b":100000\r\n".to_vec(),
+            ("TIME", None) => b"*2\r\n$4\r\n1000\r\n$1\r\n0\r\n".to_vec(),
             ("WATCH" | "UNWATCH" | "CLIENT", _) => b"+OK\r\n".to_vec(),
             (_, transaction) => {
                 let mut reply = Vec::new();
