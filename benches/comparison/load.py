@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import os
 import select
 import socket
@@ -11,10 +12,11 @@ import time
 
 from .accounting import Machine, cpu_seconds
 from .processes import Failed, ask, connect, encode, reply_length
+from .rows import CLIENTS, KEYS
 
-CLIENTS = 50
 VALUE_BYTES = 512
-KEYS = 10_000
+# A session as libraries make a hash of one: with the names of its fields about VALUE_BYTES.
+HASH_FIELDS, HASH_VALUE_BYTES = 9, 48
 CONNECT_DATABASE = 3
 RUN_SECONDS_MAX = 600
 
@@ -29,6 +31,8 @@ class Sample:
     cpu: float
     redis_cpu: float
     others: float
+    # Share of the operations that the session cache answered; none where there is no cache, or where nothing is read.
+    hits: float | None = None
 
 
 def key(number):
@@ -36,16 +40,26 @@ def key(number):
     return b"key:%012d" % number
 
 
-def fill(redis, password):
+def hash_key(number):
+    return b"hash:%012d" % number
+
+
+def fill(redis, password, keys=KEYS):
     """Stores every key that will be asked for, so that each GET finds a value of the full size."""
     value = b"x" * VALUE_BYTES
+    fields = [word for number in range(HASH_FIELDS) for word in (f"field:{number}", b"x" * HASH_VALUE_BYTES)]
     with connect(redis.addresses["tcp"]) as connection:
         if password:
             ask(connection, "AUTH", password)
             ask(connection, "SELECT", CONNECT_DATABASE)
-        for first in range(0, KEYS, 100):
-            connection.sendall(b"".join(encode("SET", key(n), value) for n in range(first, first + 100)))
-            receive_exactly(connection, 100 * b"+OK\r\n")
+        store(connection, (encode("SET", key(number), value) for number in range(keys)), b"+OK\r\n")
+        store(connection, (encode("HSET", hash_key(number), *fields) for number in range(KEYS)), b":%d\r\n" % HASH_FIELDS)
+
+
+def store(connection, requests, reply):
+    while batch := list(itertools.islice(requests, 100)):
+        connection.sendall(b"".join(batch))
+        receive_exactly(connection, len(batch) * reply)
 
 
 def receive_exactly(connection, expected):
@@ -57,26 +71,39 @@ def receive_exactly(connection, expected):
             raise Failed(f"filling Redis: got {received[-80:]!r}")
 
 
-def measure(target, redis, operations, run):
-    """Runs `run()` -> (throughput, p50, p99, CPU seconds of the generator) with the books of both processes open."""
-    machine = Machine.now()
-    before = cpu_seconds(target.pid), cpu_seconds(redis.pid)
+def warm(address, row):
+    """Reads every key of a row once through `address`: what a cache there can keep, it has kept."""
+    command, name = row.words or (row.command, "key:__rand_int__")
+    with connect(address) as connection:
+        for number in range(row.keys):
+            ask(connection, command, name.replace("__rand_int__", f"{number:012d}"))
+
+
+def measure(stack, target, operations, run):
+    """Runs `run()` -> (throughput, p50, p99, CPU seconds of the generator) with the books of all processes open."""
+    redis, machine = stack.redis, Machine.now()
+    # Of one process only once: Redis asked directly is both.
+    pids = [target.pid, redis.pid] + [helper.pid for helper in stack.helpers]
+    reads = stack.session_reads(target)
+    before = {pid: cpu_seconds(pid) for pid in pids}
     throughput, p50, p99, generator = run()
-    cpu, redis_cpu = cpu_seconds(target.pid) - before[0], cpu_seconds(redis.pid) - before[1]
-    ours = generator + cpu + (redis_cpu if redis is not target else 0.0)
-    others = machine.others_share(Machine.now(), ours)
-    return Sample(throughput, p50, p99, cpu / operations * 1e6, redis_cpu / operations * 1e6, others)
+    spent = {pid: cpu_seconds(pid) - before[pid] for pid in pids}
+    others = machine.others_share(Machine.now(), generator + sum(spent.values()))
+    hits = stack.hits_since(target, reads)
+    cpu, redis_cpu = (spent[pid] / operations * 1e6 for pid in pids[:2])
+    return Sample(throughput, p50, p99, cpu, redis_cpu, others, hits)
 
 
-def stream(address, command, pipeline, requests):
+def stream(address, row, requests):
     """`redis-benchmark` over connections that stay open."""
     where = ["-s", address] if isinstance(address, str) else ["-h", address[0], "-p", str(address[1])]
-    arguments = ["redis-benchmark", *where, "-c", str(CLIENTS), "-d", str(VALUE_BYTES), "-r", str(KEYS),
-                 "-n", str(requests), "-P", str(pipeline), "-t", command.lower(), "--csv"]
+    arguments = ["redis-benchmark", *where, "-c", str(row.clients), "-d", str(VALUE_BYTES), "-r", str(row.keys),
+                 "-n", str(requests), "-P", str(row.pipeline), "--csv", *(row.words or ("-t", row.command.lower()))]
     before = os.times()
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=RUN_SECONDS_MAX, check=False)
     after = os.times()
-    rows = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row.get("test") == command]
+    name = " ".join(row.words) or row.command
+    rows = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row.get("test") == name]
     if done.returncode != 0 or len(rows) != 1:
         raise Failed(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     row = rows[0]

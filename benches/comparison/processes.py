@@ -6,15 +6,25 @@ own. Everything is awaited by a condition (an answered request through the liste
 
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+import urllib.request
 
 READY_SECONDS = 15
 STOP_SECONDS = 5
+# A sidecar publishes its counts more often than that.
+COUNTS_SECONDS = 0.25
 TRANSPORTS = ("tcp", "unix")
+# What the relay adds each way, in seconds.
+AWAY_SECONDS = 0.00025
+# Defaults, but what was read before a run must still be served at its end.
+CACHE_ON = "{ttl_s: 600}"
+CACHE_OFF = "{bytes: 0}"
 
 INSTALL = {
     "redis-server": "apt install redis-server",
@@ -44,16 +54,22 @@ def encode(*words):
     return b"".join(parts)
 
 
-def reply_length(buffer):
-    """Length of the first reply in `buffer` (no arrays), 0 while it is incomplete."""
-    end = buffer.find(b"\r\n")
+def reply_length(buffer, start=0):
+    """Length of the reply at `start` of `buffer` (RESP2), 0 while it is incomplete."""
+    end = buffer.find(b"\r\n", start)
     if end < 0:
         return 0
-    if buffer[:1] != b"$":
-        return end + 2
-    size = int(buffer[1:end])
-    whole = end + 2 if size < 0 else end + 2 + size + 2
-    return whole if len(buffer) >= whole else 0
+    kind, length = buffer[start:start + 1], end + 2 - start
+    if kind == b"$":
+        size = int(buffer[start + 1:end])
+        length += size + 2 if size >= 0 else 0
+    if kind == b"*":
+        for _ in range(int(buffer[start + 1:end])):
+            element = reply_length(buffer, start + length)
+            if not element:
+                return 0
+            length += element
+    return length if len(buffer) >= start + length else 0
 
 
 def connect(address):
@@ -98,7 +114,7 @@ class Placement:
     @classmethod
     def named(cls, name):
         """One of `PLACEMENTS`; a single core is shared by all."""
-        cores = sorted(os.sched_getaffinity(0))
+        cores = CORES
         first, others, last, everywhere = map(frozenset, (cores[:1], cores[1:] or cores, cores[-1:], cores))
         return {
             "deployed": cls(others, first, others),
@@ -112,7 +128,7 @@ class Placement:
 
     def take_server(self, name):
         """The same for a server, between fork and exec."""
-        os.sched_setaffinity(0, self.redis if name == "redis" else self.proxies)
+        os.sched_setaffinity(0, self.redis if name in ("redis", "relay") else self.proxies)
 
     def __str__(self):
         places = {"load generator": self.generator, "proxies": self.proxies, "Redis": self.redis}
@@ -120,6 +136,8 @@ class Placement:
 
 
 PLACEMENTS = ("deployed", "beside-redis", "free")
+# As it was at the start: afterwards this process has its own place.
+CORES = sorted(os.sched_getaffinity(0))
 
 
 @dataclasses.dataclass
@@ -130,6 +148,7 @@ class Target:
     process: subprocess.Popen
     addresses: dict
     log: str
+    admin: str | None = None
 
     @property
     def pid(self):
@@ -139,13 +158,14 @@ class Target:
 class Stack:
     """A Redis and what stands in front of it; `with` stops them all."""
 
-    def __init__(self, directory, targets, binary, placement, floor=None, password=None, clients_max=None):
+    def __init__(self, directory, targets, binary, placement, floor=None, password=None, clients_max=None, away=False):
         self.directory, self.binary, self.floor, self.placement = directory, binary, floor, placement
         self.password, self.clients_max = password, clients_max
         self.targets = {}
-        self.wanted = ["redis"] + [name for name in targets if name != "redis"]
+        self.wanted = ["redis"] + ["relay"] * away + [name for name in targets if name != "redis"]
 
     def __enter__(self):
+        self.placement.take_generator()
         try:
             for name in self.wanted:
                 getattr(self, f"start_{name}")()
@@ -161,6 +181,35 @@ class Stack:
     def redis(self):
         return self.targets["redis"]
 
+    @property
+    def helpers(self):
+        """Processes that belong to the arrangement and are no target."""
+        return [self.targets["relay"]] if "relay" in self.targets else []
+
+    @property
+    def upstream(self):
+        """Where a proxy finds Redis."""
+        return self.redis.addresses.get("away", self.redis.addresses["tcp"])
+
+    def session_reads(self, target):
+        """How many reads of sessions `target` has counted, by outcome, once it has nothing more to tell."""
+        before = None
+        while target.admin:
+            with urllib.request.urlopen(f"http://{target.admin}/metrics", timeout=READY_SECONDS) as page:
+                text = page.read().decode()
+            found = re.findall(r'^gripfast_session_reads_total\{outcome="(\w+)"\} (\d+)', text, re.MULTILINE)
+            if found == before:
+                return {outcome: int(count) for outcome, count in found}
+            before = found
+            time.sleep(COUNTS_SECONDS)
+        return {}
+
+    def hits_since(self, target, before):
+        """Share of the reads since `before` that were hits; none where there were no reads."""
+        after = self.session_reads(target)
+        counted = sum(after.values()) - sum(before.values())
+        return (after["hit"] - before["hit"]) / counted if counted else None
+
     def start_redis(self):
         addresses = self.fresh_addresses("redis")
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(addresses["tcp"][1]),
@@ -170,9 +219,17 @@ class Stack:
             command += ["--requirepass", self.password]
         self.start("redis", command, addresses)
 
+    def start_relay(self):
+        """Makes Redis further away, for those who ask at its address `away`."""
+        listen = ("127.0.0.1", free_port())
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "relay.py")
+        self.start("relay", [sys.executable, program, spell(listen), spell(self.upstream), str(AWAY_SECONDS)],
+                   {"tcp": listen})
+        self.redis.addresses["away"] = listen
+
     def start_nutcracker(self):
         addresses = self.fresh_addresses("nutcracker")
-        host, port = self.redis.addresses["tcp"]
+        host, port = self.upstream
         pools = ""
         for transport in TRANSPORTS:
             pools += (f"{transport}:\n  listen: {spell(addresses[transport])}\n  redis: true\n  preconnect: true\n"
@@ -183,19 +240,27 @@ class Stack:
         self.start("nutcracker", ["nutcracker", "-c", file, "-a", "127.0.0.1", "-s", str(free_port())], addresses)
 
     def start_sidecar(self):
-        addresses = self.fresh_addresses("sidecar")
+        """The sidecar as a pass-through."""
+        self.start_gripfast("sidecar", CACHE_OFF, counts=False)
+
+    def start_cached(self):
+        """The sidecar with its cache."""
+        self.start_gripfast("cached", CACHE_ON, counts=True)
+
+    def start_gripfast(self, name, cache, counts):
+        addresses, admin = self.fresh_addresses(name), f"127.0.0.1:{free_port()}"
         lines = ["listen:", f'  tcp: "{spell(addresses["tcp"])}"', f'  unix: "{addresses["unix"]}"']
         lines += [f"  clients_max: {self.clients_max}"] if self.clients_max else []
-        lines += ["upstream:", "  mode: standalone", f'  address: "{spell(self.redis.addresses["tcp"])}"']
+        lines += ["upstream:", "  mode: standalone", f'  address: "{spell(self.upstream)}"']
         lines += [f'  password: "{self.password}"'] if self.password else []
-        lines += ["admin:", f'  listen: "127.0.0.1:{free_port()}"', ""]
-        file = self.write("gripfast.yaml", "\n".join(lines))
-        self.start("sidecar", [self.binary, "run", "-c", file], addresses)
+        lines += [f"cache: {cache}", "admin:", f'  listen: "{admin}"', ""]
+        file = self.write(f"{name}.yaml", "\n".join(lines))
+        self.start(name, [self.binary, "run", "-c", file], addresses, admin if counts else None)
 
     def start_floor(self):
         """A bare pass-through that the user brings: `FLOOR TCP_ADDRESS UNIX_PATH UPSTREAM_ADDRESS`."""
         addresses = self.fresh_addresses("floor")
-        upstream = spell(self.redis.addresses["tcp"])
+        upstream = spell(self.upstream)
         self.start("floor", [self.floor, spell(addresses["tcp"]), addresses["unix"], upstream], addresses)
 
     def fresh_addresses(self, name):
@@ -207,16 +272,16 @@ class Stack:
             file.write(text)
         return path
 
-    def start(self, name, command, addresses):
+    def start(self, name, command, addresses, admin=None):
         log = os.path.join(self.directory, f"{name}.log")
         with open(log, "wb") as output:
             # A session of its own, as a service has: the scheduler shares cores out among sessions before processes.
             process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
                                        start_new_session=True,
                                        preexec_fn=lambda: self.placement.take_server(name))
-        self.targets[name] = target = Target(name, process, addresses, log)
-        for transport in TRANSPORTS:
-            self.await_ready(target, addresses[transport])
+        self.targets[name] = target = Target(name, process, addresses, log, admin)
+        for address in list(addresses.values()):
+            self.await_ready(target, address)
 
     def await_ready(self, target, address):
         """Waits until a GET through `address` is answered, so the way to Redis and back is open."""

@@ -9,11 +9,16 @@ import re
 import statistics
 import subprocess
 
-from .load import CLIENTS, KEYS, VALUE_BYTES
-from .rows import median, ratios, verdicts
+from .load import VALUE_BYTES
+from .processes import CACHE_OFF, CACHE_ON
+from .rows import CLIENTS, KEYS, SETTINGS, median, ratios, verdicts
 
-HEADER = ("target", "ops/s", "p50 ms", "p99 ms", "CPU µs/op", "Redis behind µs/op", "CPU / redis", "CPU / nutcracker")
-FIGURES = {"cpu": "CPU", "throughput": "throughput", "redis_cpu": "Redis's own CPU behind the sidecar"}
+HEADER = ("target", "ops/s", "p50 ms", "p99 ms", "CPU µs/op", "Redis behind µs/op")
+FIGURES = {"cpu": "CPU", "throughput": "throughput", "redis_cpu": "Redis's own CPU behind the sidecar", "p50": "p50",
+           "p99": "p99"}
+SHORT = {"cpu": "CPU"}
+# Of the reads in a row of hits.
+WARM = 0.99
 
 
 def version(command, pattern):
@@ -22,7 +27,7 @@ def version(command, pattern):
     return found.group(1) if found else "unknown"
 
 
-def surroundings(root, arguments, targets, placement):
+def surroundings(root, arguments, targets):
     """Machine, date, commit, versions: what a number means nothing without."""
     model = version(["cat", "/proc/cpuinfo"], r"model name\s*:\s*(.+)")
     commit = version(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], r"([0-9a-f]{7,})")
@@ -34,36 +39,50 @@ def surroundings(root, arguments, targets, placement):
         "machine": f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit + (" with uncommitted changes" if dirty else "") + built,
-        "placement": str(placement),
+        "load at the start": f"{os.getloadavg()[0]:.1f} (average of a minute)",
         "redis": version(["redis-server", "--version"], r"v=(\S+)"),
         "load": f"redis-benchmark -c {CLIENTS} -d {VALUE_BYTES} -r {KEYS}, {arguments.rounds} rounds, "
                 f"{arguments.requests} requests unpipelined",
+        "cache": f"sidecar {CACHE_OFF}, cached {CACHE_ON}, all else by default",
     }
     if "nutcracker" in targets:
         facts["nutcracker"] = version(["nutcracker", "--version"], r"nutcracker-(\S+)")
     return facts
 
 
-def table(samples):
+def table(row, samples):
     """The cells of one row's table, the medians of its rounds."""
-    lines = [HEADER]
+    columns = [(figure, other) for figure, other in row.setting.columns if other in samples]
+    counted = any(sample.hits is not None for of_rounds in samples.values() for sample in of_rounds)
+    lines = [HEADER + ("hits",) * counted + tuple(f"{SHORT.get(figure, figure)} / {other}" for figure, other in columns)]
     for name, of_rounds in samples.items():
-        behind = "" if name == "redis" else f"{median(of_rounds, 'redis_cpu'):.2f}"
-        against = [ratio_cell(samples, name, other) for other in ("redis", "nutcracker")]
+        behind = "" if row.target(name) == "redis" else f"{median(of_rounds, 'redis_cpu'):.2f}"
+        against = [ratio_cell(samples, name, other, figure) for figure, other in columns]
         lines.append((name, f"{median(of_rounds, 'throughput'):,.0f}", f"{median(of_rounds, 'p50'):.3f}",
-                      f"{median(of_rounds, 'p99'):.3f}", f"{median(of_rounds, 'cpu'):.2f}", behind, *against))
+                      f"{median(of_rounds, 'p99'):.3f}", f"{median(of_rounds, 'cpu'):.2f}", behind,
+                      *[hits_cell(of_rounds)] * counted, *against))
     return lines
 
 
-def ratio_cell(samples, name, other):
-    if name == other or other not in samples:
-        return ""
-    return f"{statistics.median(ratios(samples, name, other, 'cpu')):.2f}"
+def hits_cell(samples):
+    return "" if samples[0].hits is None else f"{median(samples, 'hits'):.1%}"
+
+
+def ratio_cell(samples, name, other, figure):
+    return "" if name == other else f"{statistics.median(ratios(samples, name, other, figure)):.2f}"
 
 
 def judgements(row, samples):
-    return [f"sidecar / {must.against}, {FIGURES[must.figure]}: {middle:.2f} ({lowest:.2f}..{highest:.2f}), {must}: "
-            f"{'met' if met else 'NOT MET'}" for must, middle, lowest, highest, met in verdicts(row, samples)]
+    lines = [f"{must.of} / {must.against}, {FIGURES[must.figure]}: {middle:.2f} ({lowest:.2f}..{highest:.2f})"
+             f"{must.verdict(middle)}" for must, middle, lowest, highest in verdicts(row, samples)]
+    if {"redis", "redis near"} <= samples.keys():
+        added = [far.p50 - near.p50 for far, near in zip(samples["redis"], samples["redis near"])]
+        lines.append(f"the way there and back adds {statistics.median(added):.3f} ms ({min(added):.3f}..{max(added):.3f})")
+    coldest = min((sample.hits for of_rounds in samples.values() for sample in of_rounds if sample.hits is not None),
+                  default=None)
+    if row.warm and coldest is not None and coldest < WARM:
+        lines.append(f"NOT WARM: only {coldest:.1%} of the reads of one round were hits")
+    return lines
 
 
 def busy_note(samples):
@@ -74,8 +93,8 @@ def busy_note(samples):
 
 
 def text(row, samples):
-    lines = table(samples)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    lines = table(row, samples)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     shown = [f"{row.name}   {busy_note(samples)}"]
     for line in lines:
         cells = [cell.ljust(width) if column == 0 else cell.rjust(width)
@@ -87,15 +106,22 @@ def text(row, samples):
 def markdown(facts, results, idle):
     lines = ["# Results", "", "Written by `benches/compare --markdown`; how to read it: [README.md](README.md).", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
-    for row, samples in results:
-        cells = table(samples)
-        lines += ["", f"## {row.name}", "", "| " + " | ".join(cells[0]) + " |", "|---|" + "---:|" * (len(HEADER) - 1)]
-        lines += ["| " + " | ".join(line) + " |" for line in cells[1:]]
-        lines += ["", busy_note(samples)]
-        lines += [""] + [f"- {line}" for line in judgements(row, samples)] if judgements(row, samples) else []
+    for setting in SETTINGS:
+        of_setting = [(row, placement, samples) for row, placement, samples in results if row.setting is setting]
+        if of_setting:
+            lines += ["", f"## {setting.title}", "", f"Placement: {of_setting[0][1]}."]
+        for row, _, samples in of_setting:
+            lines += ["", f"### {row.name}", ""] + markdown_table(table(row, samples)) + ["", busy_note(samples)]
+            found = judgements(row, samples)
+            lines += [""] + [f"- {line}" for line in found] if found else []
     if idle:
         lines += ["", "## Idle connections", ""] + [f"- {line}" for line in idle_lines(idle)]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(cells):
+    header = ["| " + " | ".join(cells[0]) + " |", "|---|" + "---:|" * (len(cells[0]) - 1)]
+    return header + ["| " + " | ".join(line) + " |" for line in cells[1:]]
 
 
 def idle_lines(idle):
@@ -109,5 +135,5 @@ def idle_lines(idle):
 
 def as_json(facts, results, idle):
     rows = {row.name: {name: [dataclasses.asdict(sample) for sample in of_rounds]
-                       for name, of_rounds in samples.items()} for row, samples in results}
+                       for name, of_rounds in samples.items()} for row, _, samples in results}
     return json.dumps({"facts": facts, "rows": rows, "idle": [dataclasses.asdict(found) for found in idle]}, indent=1)
