@@ -267,7 +267,7 @@ impl Proxy {
     }
 
     /// Asks how long a key will live: with the answer the flight ends.
-    fn land(&mut self, link: LinkId, key: &[u8], flight: FlightId) {
+    pub(super) fn land(&mut self, link: LinkId, key: &[u8], flight: FlightId) {
         let target = &mut self.links[link.index as usize];
         let before = target.output.len();
         let out = target.output.writer(&mut self.pool);

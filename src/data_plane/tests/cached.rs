@@ -1,10 +1,12 @@
 //! Reads from the cache: who is served, who waits for whom, and what must not be served any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
 use super::redis::{Redis, Say};
 use super::world::{World, pass, settle};
+use crate::command::table::{ServerCommand, ServerCommands};
 use crate::config::{Config, Ratio};
 
 const PUSH: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
@@ -383,6 +385,34 @@ async fn a_touch_is_sent_when_it_moves_the_deadline_by_a_window() {
     // In one packet behind the read that tells the deadline: it waits for that.
     client.ask("GET a\nEXPIRE a 100").await;
     assert_eq!(arrived(&world, "EXPIRE a 100"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_by_getex_is_served_once_what_it_reads_was_read_for_the_cache() {
+    let world = start().await;
+    let getex = (b"getex".to_vec(), ServerCommand::default());
+    let by_name = [getex].into();
+    world
+        .handle
+        .server_commands(Arc::new(ServerCommands { by_name }))
+        .await;
+    let mut client = world.connect().await;
+    for _ in 0..2 {
+        say(&world, "$1\r\n1\r\n");
+        world
+            .redis
+            .script("GETEX", Say::Bytes(b"$1\r\n1\r\n".to_vec()));
+    }
+    for _ in 0..9 {
+        assert_eq!(client.ask("GETEX a EX 100").await, "$1\r\n1\r\n");
+        settle().await;
+    }
+    assert_eq!(arrived(&world, "GETEX a EX 100"), 2);
+    assert_eq!(arrived(&world, "GET a"), 1);
+    // What is not there is not read again.
+    world.redis.script("GETEX", Say::Bytes(b"_\r\n".to_vec()));
+    assert_eq!(client.ask("GETEX b EX 100").await, "$-1\r\n");
+    assert_eq!(arrived(&world, "GET b"), 0);
 }
 
 #[tokio::test(start_paused = true)]
