@@ -282,6 +282,60 @@ async fn nothing_is_served_past_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_jump_of_the_wall_clock_empties_the_cache_and_a_correction_does_not() {
+    let world = start().await;
+    let mut client = world.connect().await;
+    client.ask("GET a").await;
+    for (jump, reads) in [(50, 1), (3_600_000, 2)] {
+        pass(Duration::from_millis(300)).await;
+        world.move_wall_clock(jump);
+        pass(Duration::from_millis(300)).await;
+        client.ask("GET a").await;
+        assert_eq!(arrived(&world, "GET a"), reads, "{jump} ms");
+    }
+    let clears = "gripfast_cache_clears_total{cause=\"clock_jump\"}";
+    assert_eq!(world.count(clears).await, 1.0);
+}
+
+/// The server says of `fields` what each INFO tells; an HGETALL comes each half second, `other` behind the third.
+async fn hash_reads(fields: &[u32], other: &str) -> Vec<usize> {
+    let world = start().await;
+    let mut client = world.connect().await;
+    for fields in fields {
+        let line = format!("db0:keys=1,expires=0,avg_ttl=0,subexpiry={fields}\r\n");
+        let text = format!("# Keyspace\r\n{line}");
+        let info = format!("${}\r\n{text}\r\n", text.len());
+        world.redis.script("INFO", Say::Bytes(info.into()));
+    }
+    let mut reads = Vec::new();
+    for step in 0..7 {
+        let hash = Say::Bytes(b"%1\r\n$1\r\nf\r\n$1\r\n1\r\n".to_vec());
+        world.redis.script("HGETALL", hash);
+        client.ask("HGETALL a").await;
+        settle().await;
+        reads.push(arrived(&world, "HGETALL a"));
+        if step == 2 {
+            client.ask(other).await;
+        }
+        pass(Duration::from_millis(500)).await;
+    }
+    reads
+}
+
+#[tokio::test(start_paused = true)]
+async fn hashes_are_kept_only_while_no_field_expires_by_itself() {
+    let (none, some) = (0, 1);
+    let reads = hash_reads(&[none, none, none, none], "PING").await;
+    assert_eq!(reads, [1, 1, 1, 1, 1, 1, 1]);
+    // The server is asked each second, and says otherwise at the fifth read.
+    let reads = hash_reads(&[none, none, some, some], "PING").await;
+    assert_eq!(reads, [1, 1, 1, 1, 1, 2, 3]);
+    // A command that gives fields of any hash an expiry voids what was known, until the server has said more.
+    let reads = hash_reads(&[none, none, none, none], "HEXPIRE b 9 FIELDS 1 f").await;
+    assert_eq!(reads, [1, 1, 1, 2, 2, 2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_push_that_makes_no_sense_costs_the_link_and_empties_the_cache() {
     let world = start().await;
     let mut client = world.connect().await;
