@@ -11,6 +11,7 @@
 //!  │ control_plane  COMMAND table  │            │   proxy      requests ─► links ─► replies    │
 //!  │ admin          /metrics …     │ ◄───────── │   downstream client connections              │
 //!  └───────────────────────────────┘   Report   │   upstream   links: tracked, general, pinned │
+//!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
 //!  pure, used by the data path:  command (what a command means) ─► resp (where a frame ends)
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
@@ -18,22 +19,34 @@
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
 //!
 //! # Who owns what
-//! The data thread owns every client, link, buffer and queue, all inside [`proxy::Proxy`], which one future drives. There
-//! are no locks and no tasks on the data path, and nothing in [`proxy`] awaits: bytes go in, state changes, bytes stand in
-//! outboxes. The control thread owns the admin port and the connection that learns the server's command table; it reaches
-//! the data thread by [`data_plane::Message`] alone. Counts are plain numbers on the data thread, published ten times a
-//! second.
+//! The data thread owns every client, link, buffer, queue and kept reply, all inside [`proxy::Proxy`], which one future
+//! drives. There are no locks and no tasks on the data path, and nothing in [`proxy`] awaits: bytes go in, state changes,
+//! bytes stand in outboxes. The control thread owns the admin port and the connection that learns the server's command
+//! table; it reaches the data thread by [`data_plane::Message`] alone. Counts are plain numbers on the data thread,
+//! published ten times a second.
 //!
 //! # Life of a request
 //! 1. The runtime rings a client's bell ([`reactor`]); the next turn reads the socket into the shared scratch buffer.
 //! 2. [`resp::request`] finds the request's end and its words, without copying. What is not plainly well formed is left to
 //!    the server itself, on a link of the client's own, so that its words for the error are the server's.
 //! 3. [`command::table`] says of which kind it is, and `proxy::requests` acts on that: answer here (handshakes, pool
-//!    checks), or append its bytes, as they came, to the outbox of a link, with an entry for the client in the link's queue.
+//!    checks; reads and touches that the [`cache`] knows the answer to), or append its bytes, as they came, to the outbox of
+//!    a link, with an entry for the client in the link's queue.
 //! 4. At the end of the turn each link and each client with something to write gets one write call.
 //! 5. When the link is readable, [`resp::frame`] finds the ends of the replies; each run of replies for one client is copied
 //!    to that client's outbox in one piece. A client in RESP2 gets the replies of the tracked link, which speaks RESP3,
 //!    with two rewrites (`_`, `%`).
+//!
+//! # Life of a cached reply
+//! 1. A read that is not in the [`cache`] becomes a *flight* (`proxy::reads`): the read, and `PTTL` behind it, on the tracked
+//!    link. Who asks the same meanwhile joins it.
+//! 2. The reply goes to all of them as it comes (`proxy::flights`); at PTTL's answer it is kept, unless the *fence* was
+//!    raised since the read was sent.
+//! 3. What raises the fence and drops the reply: an announcement of the server (a push on that link), and every request of
+//!    ours that may change the key or tell somebody newer things of it, when it is sent and when it is answered or lost
+//!    (`proxy::pending`).
+//! 4. It is served only to a client that awaits nothing, while its link is the tracked one and holds its *lease* (an
+//!    answered probe not older than `cache.max_staleness_ms`: `proxy::probes`), before its deadline, and for `cache.ttl_s`.
 //!
 //! # Lanes
 //! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.
@@ -51,16 +64,15 @@
 //!   answered, before a request is written to it.
 //! - *An error never becomes nil.* A lost link answers each awaited reply with an error that says whether the request may
 //!   have run: by the count of bytes written when the link was lost ([`error`]).
+//! - *Nothing stale passes the fence*: the guarantees and the exploration stand in [`cache`].
 //! - *Everything is bounded*: clients, pinned links, requests in flight, bytes that wait for a slow reader, waits, retries.
 //!
 //! # Places kept for what comes
-//! - *Cache*: [`cache`] has its parts (coherence explored in every interleaving, store, touches, [`command::keys`]), not
-//!   wired yet. A read passes `Proxy::send_shared` on its way out and `pass_replies` on its way back, on the tracked link
-//!   only; that is where a flight is registered and ends, and pushes of that link (`pass_push`) are the invalidations.
 //! - *Generation*: a link's serial; an answer of an older link finds nobody.
 //! - *Hold*: a request that may not be sent now stalls its client (`Stall`) and stays in the client's input, in order.
 //! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output.
-//! - *Simulation*: sockets and chance come through [`seam`], the clock is tokio's; nothing else in the data path is real.
+//! - *Simulation*: sockets, chance and the clocks that tokio lacks come through [`seam`]; nothing else in the data path is
+//!   real.
 
 pub mod admin;
 pub mod app;

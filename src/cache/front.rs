@@ -215,7 +215,7 @@ mod tests {
             database: 3,
             shape: shape.as_bytes(),
             reply: &REPLY[..length],
-            deadline: (length % 2 == 0).then_some(1 << 40),
+            deadline: length.is_multiple_of(2).then_some(1 << 40),
             sent_at: (1 << 39) + 1,
             answered_at: 1 << 39,
             link: 7,

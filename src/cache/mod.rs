@@ -8,8 +8,10 @@
 //!   and the deadline that `PTTL` told has not come.
 //! - Everything here happens in one synchronous step on the data thread; nothing here has a clock or a socket.
 //!
-//! It is not wired to the data path yet: [`core`], [`store`], [`touch`] and [`crate::command::keys`] are its parts, each
-//! tested by itself; reads still all go to the server.
+//! # Parts
+//! [`core`] has flights, fence and entries together; [`store`] is moka with the [`front`] of the hottest replies; [`shape`]
+//! says which requests are alike and what a reply to one says of others; [`push`] reads what the server announces;
+//! [`touch`] says which touches need not be sent. `proxy::{reads, flights, pending, touches, probes}` is the shell.
 //!
 //! [`core`] and [`fence`] are explored exhaustively by `core/explore.rs`: all interleavings of clients, links, a foreign
 //! writer, expiry, loss and a switch, with each rule taken away once to show that it is needed.

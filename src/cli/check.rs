@@ -48,6 +48,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         )?,
         Source::Sentinel(sentinels) => describe_sentinels(sentinels, &login, out)?,
     }
+    describe_cache(config, out)?;
     writeln!(
         out,
         "  show metrics and status on http://{}/",
@@ -69,6 +70,19 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         "  need up to {} open files; {} are allowed here: {verdict}",
         files.needed, files.limit
     )
+}
+
+fn describe_cache(config: &Config, out: &mut String) -> fmt::Result {
+    let cache = &config.cache;
+    match cache.bytes {
+        0 => writeln!(out, "  keep no replies: each read goes to Redis"),
+        bytes => writeln!(
+            out,
+            "  answer reads of sessions from at most {} MiB of memory, for at most {} s",
+            bytes >> 20,
+            cache.ttl.as_secs()
+        ),
+    }
 }
 
 fn login(credentials: &Credentials) -> String {

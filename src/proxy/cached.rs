@@ -148,10 +148,8 @@ impl Proxy {
 
     /// Brings the figures of the cache up to date.
     pub fn count_cache(&mut self) {
-        let announcing = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.tracking.announces);
+        let tracked = self.registry.tracked();
+        let announcing = tracked.filter(|id| self.links[id.index as usize].tracking.announces);
         self.counters.links_announcing = announcing.count() as u64;
         let Some(cached) = &mut self.cached else {
             return;

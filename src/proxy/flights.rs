@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::cache::core::FlightId;
+use crate::cache::core::{Ask, FlightId, Question};
 use crate::cache::push::{self, Push};
 use crate::cache::shape;
 use crate::command::table::CachedRead;
-use crate::id::ClientId;
+use crate::id::{ClientId, LinkId};
 use crate::metrics::{ClearCause, Verified};
 use crate::resp::value;
 use crate::upstream::link::{Awaited, Check, What};
@@ -207,6 +207,56 @@ impl Proxy {
                     .core
                     .replied(*flight, Bytes::copy_from_slice(element), exists);
             }
+        }
+    }
+
+    /// The reply to a GETEX.
+    pub(super) fn pass_refreshed(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let first = link.scanner.at_boundary();
+        let Some(Awaited {
+            client,
+            what: What::Refreshed { key, as_resp2 },
+            ..
+        }) = link.awaited.front_mut()
+        else {
+            return Err(ReplyError::Unexpected);
+        };
+        let (id, as_resp2) = (*client, *as_resp2);
+        if first && bytes[0] != b'$' {
+            *key = Box::default();
+        }
+        let key = key.clone();
+        let before = link.replied;
+        let step = self.pass_replies(index, id, 1, as_resp2, bytes)?;
+        if self.links[index as usize].replied > before && !key.is_empty() {
+            self.read_ahead(index, &key);
+        }
+        Ok(step)
+    }
+
+    /// Reads a value for the cache alone.
+    fn read_ahead(&mut self, index: u32, key: &[u8]) {
+        let link = &self.links[index as usize];
+        let question = Question {
+            key,
+            database: link.database,
+            shape: &[CachedRead::Get as u8],
+            link: link.tracking,
+            now: self.boot,
+            after: None,
+        };
+        let place = link.asked + 1;
+        let id = LinkId {
+            index,
+            serial: link.serial,
+        };
+        if let Some(cached) = &mut self.cached
+            && let Ask::Lead(flight) = cached.core.ask(&question, place)
+        {
+            let as_resp2 = false;
+            self.send_ours(id, &[&b"GET"[..], key], What::Flight { flight, as_resp2 });
+            self.land(id, key, flight);
         }
     }
 

@@ -134,7 +134,10 @@ impl Proxy {
                 What::Replies { count, write, .. } => (count, write),
                 What::Flight { .. } | What::Flights { .. } => (1, false),
                 What::Proof { write, .. } => (1, write),
-                What::Counted { .. } | What::Exec { .. } | What::Wrapped(_) => (1, true),
+                What::Counted { .. }
+                | What::Refreshed { .. }
+                | What::Exec { .. }
+                | What::Wrapped(_) => (1, true),
                 What::Settle(_) => (1, true),
                 // The request that waits behind it is still in the client's input.
                 What::Barrier => {

@@ -126,13 +126,12 @@ impl Proxy {
         if self.cached.is_none() {
             return;
         }
-        let now = self.now;
-        let due = |(index, link): (usize, &Link)| {
-            let serial = link.serial;
-            let index = index as u32;
-            (wants_probe(link) && link.probing.due <= now).then_some(LinkId { index, serial })
+        let is_due = |id: &LinkId| {
+            let link = &self.links[id.index as usize];
+            wants_probe(link) && link.probing.due <= self.now
         };
-        let links: Vec<LinkId> = self.links.iter().filter_map(due).collect();
+        // No memory is taken where there is none, as in nearly every turn.
+        let links: Vec<LinkId> = self.registry.tracked().filter(is_due).collect();
         if links.is_empty() {
             return;
         }
@@ -153,7 +152,8 @@ impl Proxy {
     /// Tells when [`Proxy::probe_links`] has something to do next.
     pub(super) fn next_probe(&self) -> Option<Instant> {
         self.cached.as_ref()?;
-        let links = self.links.iter().map(|(_, link)| link);
+        let links = self.registry.tracked();
+        let links = links.map(|id| &self.links[id.index as usize]);
         let due = links.filter(|link| wants_probe(link));
         due.map(|link| link.probing.due).min()
     }
@@ -204,8 +204,7 @@ impl Proxy {
 
 /// Tells whether a link is in use and may be asked something.
 fn wants_probe(link: &Link) -> bool {
-    link.lane == Lane::Tracked
-        && link.is_up()
+    link.is_up()
         && link.probing.used
         && link.probing.unanswered < UNANSWERED_MAX
         // Where nothing is announced there is no lease to be renewed.

@@ -8,7 +8,7 @@ use crate::cache::shape;
 use crate::command::table::CachedRead;
 use crate::downstream::client::Stall;
 use crate::id::{ClientId, LinkId};
-use crate::metrics::{ErrorKind, Lane as LaneMetric, SessionRead};
+use crate::metrics::{ErrorKind, Lane as LaneMetric, SessionRead, Verified};
 use crate::resp::{Protocol, encode};
 use crate::upstream::link::{Check, Lane, Proof, What};
 
@@ -18,6 +18,9 @@ use super::requests::{Request, Taken};
 
 /// Keys of one MGET that are looked up and kept; a longer one passes.
 const MGET_MAX: usize = 64;
+
+/// Replies that a link may owe before hits are no more checked on it.
+const CHECKS_MAX: usize = 1024;
 
 /// What the check of a hit has to know.
 struct Served {
@@ -182,11 +185,13 @@ impl Proxy {
         let Some(cached) = &mut self.cached else {
             return;
         };
-        let Some(flight) = cached.core.ask_alone(question, 0) else {
-            self.counters.hits_verified[crate::metrics::Verified::Undecided.index()] += 1;
+        let target = &mut self.links[link.index as usize];
+        let keeps_up = target.awaited.len() < CHECKS_MAX;
+        let flight = keeps_up.then(|| cached.core.ask_alone(question, 0));
+        let Some(flight) = flight.flatten() else {
+            self.counters.hits_verified[Verified::Undecided.index()] += 1;
             return;
         };
-        let target = &mut self.links[link.index as usize];
         target.push_bytes(request.bytes, &mut self.pool);
         let check = Check {
             flight,
@@ -267,7 +272,7 @@ impl Proxy {
     }
 
     /// Asks how long a key will live: with the answer the flight ends.
-    fn land(&mut self, link: LinkId, key: &[u8], flight: FlightId) {
+    pub(super) fn land(&mut self, link: LinkId, key: &[u8], flight: FlightId) {
         let target = &mut self.links[link.index as usize];
         let before = target.output.len();
         let out = target.output.writer(&mut self.pool);

@@ -125,6 +125,7 @@ impl Proxy {
                     }
                     self.pass_replies(index, id, 1, as_resp2, bytes)
                 }
+                What::Refreshed { .. } => self.pass_refreshed(index, bytes),
                 What::Exec { .. } => self.pass_exec(index, bytes),
                 What::Wrapped(_) => self.pass_wrapped(index, bytes),
                 What::Landing(_)
@@ -143,7 +144,7 @@ impl Proxy {
     }
 
     #[inline]
-    fn pass_replies(
+    pub(super) fn pass_replies(
         &mut self,
         index: u32,
         id: ClientId,

@@ -9,7 +9,7 @@ use crate::downstream::client::Stall;
 use crate::id::LinkId;
 use crate::metrics::{Lane as LaneMetric, Touched};
 use crate::resp::Protocol;
-use crate::upstream::link::{Lane, Link, Proof};
+use crate::upstream::link::{Lane, Link, Proof, What};
 
 use super::Proxy;
 use super::requests::{Request, Taken};
@@ -35,6 +35,12 @@ pub(super) fn proof(name: &[u8]) -> Proof {
         .iter()
         .position(|known| known.eq_ignore_ascii_case(name));
     Proof(place.map_or(0, |place| 1 << (FIRST + place as u32)))
+}
+
+/// Tells whether a request is `GETEX key unit time`.
+fn is_refresh(request: &Request<'_>) -> bool {
+    let name = request.word(0).unwrap_or_default();
+    request.words.len() == 4 && name.eq_ignore_ascii_case(b"getex")
 }
 
 /// What a kept reply tells of its key.
@@ -156,8 +162,27 @@ impl Proxy {
                     false => Taken::Stalled,
                 }
             }
+            Some(link) if is_refresh(&request) => self.send_refresh(request, link),
             _ => self.send_shared(request, Lane::Tracked, Protocol::Resp3),
         }
+    }
+
+    /// Sends a GETEX that gives an expiry: its reader will do so again, so what it reads is worth to be kept.
+    fn send_refresh(&mut self, request: Request<'_>, link: LinkId) -> Taken {
+        if !self.may_send(request.client, link) {
+            return Taken::Stalled;
+        }
+        self.renew_lease(link);
+        let as_resp2 = self.count_sent(request.client, link);
+        self.counters.requests[LaneMetric::Tracked.index()] += 1;
+        let id = self.clients[request.client as usize].id(request.client);
+        let target = &mut self.links[link.index as usize];
+        target.push_bytes(request.bytes, &mut self.pool);
+        let key = request.word(1).unwrap_or_default().into();
+        target.expect(id, What::Refreshed { key, as_resp2 });
+        self.note_sent(&request, link);
+        self.touch_link(link);
+        Taken::Bytes(request.length)
     }
 
     /// Answers `MULTI, SET key value, EXPIRE key time, EXEC` of the very bytes that are cached; false when it is to be sent.

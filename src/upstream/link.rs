@@ -113,6 +113,14 @@ pub enum What {
         /// Whether the client speaks RESP2.
         as_resp2: bool,
     },
+    /// The reply to a GETEX: where its key exists it is read once more, for the cache, since the server does not track
+    /// what a GETEX reads.
+    Refreshed {
+        /// The key.
+        key: Box<[u8]>,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
     /// The replies to a request that was sent in a transaction of ours.
     Wrapped(Box<Wrapped>),
     /// The reply to a transaction's EXEC, which tells more.

@@ -98,6 +98,11 @@ impl Registry {
         places[database as usize] = Some(link);
     }
 
+    /// Returns the tracked links, one for each database in use at most.
+    pub fn tracked(&self) -> impl Iterator<Item = LinkId> {
+        self.tracked.iter().copied().flatten()
+    }
+
     /// Forgets a link, wherever it stands.
     pub fn forget(&mut self, link: LinkId) {
         for place in self

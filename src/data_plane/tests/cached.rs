@@ -1,10 +1,12 @@
 //! Reads from the cache: who is served, who waits for whom, and what must not be served any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Client;
 use super::redis::{Redis, Say};
 use super::world::{World, pass, settle};
+use crate::command::table::{ServerCommand, ServerCommands};
 use crate::config::{Config, Ratio};
 
 const PUSH: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
@@ -280,6 +282,60 @@ async fn nothing_is_served_past_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_jump_of_the_wall_clock_empties_the_cache_and_a_correction_does_not() {
+    let world = start().await;
+    let mut client = world.connect().await;
+    client.ask("GET a").await;
+    for (jump, reads) in [(50, 1), (3_600_000, 2)] {
+        pass(Duration::from_millis(300)).await;
+        world.move_wall_clock(jump);
+        pass(Duration::from_millis(300)).await;
+        client.ask("GET a").await;
+        assert_eq!(arrived(&world, "GET a"), reads, "{jump} ms");
+    }
+    let clears = "gripfast_cache_clears_total{cause=\"clock_jump\"}";
+    assert_eq!(world.count(clears).await, 1.0);
+}
+
+/// The server says of `fields` what each INFO tells; an HGETALL comes each half second, `other` behind the third.
+async fn hash_reads(fields: &[u32], other: &str) -> Vec<usize> {
+    let world = start().await;
+    let mut client = world.connect().await;
+    for fields in fields {
+        let line = format!("db0:keys=1,expires=0,avg_ttl=0,subexpiry={fields}\r\n");
+        let text = format!("# Keyspace\r\n{line}");
+        let info = format!("${}\r\n{text}\r\n", text.len());
+        world.redis.script("INFO", Say::Bytes(info.into()));
+    }
+    let mut reads = Vec::new();
+    for step in 0..7 {
+        let hash = Say::Bytes(b"%1\r\n$1\r\nf\r\n$1\r\n1\r\n".to_vec());
+        world.redis.script("HGETALL", hash);
+        client.ask("HGETALL a").await;
+        settle().await;
+        reads.push(arrived(&world, "HGETALL a"));
+        if step == 2 {
+            client.ask(other).await;
+        }
+        pass(Duration::from_millis(500)).await;
+    }
+    reads
+}
+
+#[tokio::test(start_paused = true)]
+async fn hashes_are_kept_only_while_no_field_expires_by_itself() {
+    let (none, some) = (0, 1);
+    let reads = hash_reads(&[none, none, none, none], "PING").await;
+    assert_eq!(reads, [1, 1, 1, 1, 1, 1, 1]);
+    // The server is asked each second, and says otherwise at the fifth read.
+    let reads = hash_reads(&[none, none, some, some], "PING").await;
+    assert_eq!(reads, [1, 1, 1, 1, 1, 2, 3]);
+    // A command that gives fields of any hash an expiry voids what was known, until the server has said more.
+    let reads = hash_reads(&[none, none, none, none], "HEXPIRE b 9 FIELDS 1 f").await;
+    assert_eq!(reads, [1, 1, 1, 2, 2, 2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_push_that_makes_no_sense_costs_the_link_and_empties_the_cache() {
     let world = start().await;
     let mut client = world.connect().await;
@@ -383,6 +439,34 @@ async fn a_touch_is_sent_when_it_moves_the_deadline_by_a_window() {
     // In one packet behind the read that tells the deadline: it waits for that.
     client.ask("GET a\nEXPIRE a 100").await;
     assert_eq!(arrived(&world, "EXPIRE a 100"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_by_getex_is_served_once_what_it_reads_was_read_for_the_cache() {
+    let world = start().await;
+    let getex = (b"getex".to_vec(), ServerCommand::default());
+    let by_name = [getex].into();
+    world
+        .handle
+        .server_commands(Arc::new(ServerCommands { by_name }))
+        .await;
+    let mut client = world.connect().await;
+    for _ in 0..2 {
+        say(&world, "$1\r\n1\r\n");
+        world
+            .redis
+            .script("GETEX", Say::Bytes(b"$1\r\n1\r\n".to_vec()));
+    }
+    for _ in 0..9 {
+        assert_eq!(client.ask("GETEX a EX 100").await, "$1\r\n1\r\n");
+        settle().await;
+    }
+    assert_eq!(arrived(&world, "GETEX a EX 100"), 2);
+    assert_eq!(arrived(&world, "GET a"), 1);
+    // What is not there is not read again.
+    world.redis.script("GETEX", Say::Bytes(b"_\r\n".to_vec()));
+    assert_eq!(client.ask("GETEX b EX 100").await, "$-1\r\n");
+    assert_eq!(arrived(&world, "GET b"), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::redis::Redis;
 use crate::config::{Config, Source};
 use crate::data_plane::{Handle, Parts, Report, run};
 use crate::metrics::Recorder;
-use crate::seam::{Accept, BoxStream, Entropy, HostPort, TokioClock};
+use crate::seam::{Accept, BoxStream, Clock, Entropy, HostPort, TokioClock};
 
 /// Bytes that the pipe of a client takes each way, where a test does not say.
 const CLIENT_PIPE: usize = 64 * 1024;
@@ -34,12 +35,29 @@ impl Accept for Door {
     }
 }
 
+/// tokio's clock, with a wall clock that a test can move.
+struct MovableClock {
+    clock: TokioClock,
+    ahead: Arc<AtomicU64>,
+}
+
+impl Clock for MovableClock {
+    fn boot(&self) -> u64 {
+        self.clock.boot()
+    }
+
+    fn wall(&self) -> u64 {
+        self.clock.wall() + self.ahead.load(Ordering::Relaxed)
+    }
+}
+
 /// The running data thread.
 pub(super) struct World {
     pub(super) redis: Redis,
     pub(super) handle: Handle,
     pub(super) running: JoinHandle<()>,
     recorder: Recorder,
+    wall_ahead: Arc<AtomicU64>,
     door: mpsc::Sender<BoxStream>,
 }
 
@@ -74,17 +92,23 @@ impl World {
         change(&mut config);
         let (handle, inbox) = Handle::channel();
         let recorder = Recorder::new();
+        let wall_ahead = Arc::<AtomicU64>::default();
+        let clock = MovableClock {
+            clock: TokioClock::new(),
+            ahead: Arc::clone(&wall_ahead),
+        };
         let running = tokio::spawn(run(Parts {
             config: Arc::new(config),
             listeners: vec![listener],
             dial: Box::new(redis.clone()),
             entropy: Entropy::from_seed(1),
-            clock: Box::new(TokioClock::new()),
+            clock: Box::new(clock),
             inbox,
             metrics: recorder.data(),
         }));
         Self {
             recorder,
+            wall_ahead,
             redis,
             handle,
             running,
@@ -109,6 +133,11 @@ impl World {
         let (near, far) = tokio::io::duplex(bytes);
         self.door.send(Box::new(far)).await.ok()?;
         Some(Client::new(near))
+    }
+
+    /// Puts the wall clock forward.
+    pub(super) fn move_wall_clock(&self, milliseconds: u64) {
+        self.wall_ahead.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
     /// Returns a count once it has been published.
