@@ -23,6 +23,7 @@ mod harness;
 mod cache {
     mod checker;
     mod checker_can_fail;
+    mod expiry;
     mod history;
     mod monitor;
     mod requests;
