@@ -24,8 +24,11 @@ mod cache {
     mod checker;
     mod checker_can_fail;
     mod expiry;
+    mod half_dead;
     mod history;
     mod monitor;
+    mod own_writes;
+    mod relay;
     mod requests;
     mod statistics;
     mod two_sidecars;
