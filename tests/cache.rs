@@ -28,8 +28,10 @@ mod cache {
     mod history;
     mod monitor;
     mod own_writes;
+    mod patterns;
     mod relay;
     mod requests;
+    mod sliding;
     mod statistics;
     mod two_sidecars;
     mod workload;
