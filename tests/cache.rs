@@ -23,6 +23,7 @@ mod harness;
 mod cache {
     mod checker;
     mod checker_can_fail;
+    mod crowd;
     mod expiry;
     mod half_dead;
     mod history;
