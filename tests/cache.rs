@@ -25,9 +25,11 @@ mod cache {
     mod checker_can_fail;
     mod crowd;
     mod expiry;
+    mod faults;
     mod half_dead;
     mod history;
     mod monitor;
+    mod oddities;
     mod own_writes;
     mod patterns;
     mod relay;
