@@ -46,6 +46,7 @@ pub struct Wishes {
     upstream: String,
     cache: String,
     touch: String,
+    sessions: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -266,6 +267,12 @@ impl Wishes {
         self
     }
 
+    /// Adds a line to `sessions`, such as `require_ttl: warn`.
+    pub fn sessions(mut self, line: &str) -> Self {
+        let _ = write!(self.sessions, "{line}, ");
+        self
+    }
+
     /// Adds a line to `touch`, such as `coalesce: 0`.
     pub fn touch(mut self, line: &str) -> Self {
         let _ = write!(self.touch, "{line}, ");
@@ -284,7 +291,9 @@ impl Wishes {
             "" => String::new(),
             lines => format!("{name}: {{{lines}}}\n"),
         };
-        section("cache", &self.cache) + &section("touch", &self.touch)
+        section("cache", &self.cache)
+            + &section("touch", &self.touch)
+            + &section("sessions", &self.sessions)
     }
 
     /// Does not wait until it is ready.
