@@ -69,6 +69,7 @@
 //!
 //! # Places kept for what comes
 //! - *Generation*: a link's serial; an answer of an older link finds nobody.
+//! - *Failover*: [`failover::replay`] says what may be sent again; the machine is not there yet.
 //! - *Hold*: a request that may not be sent now stalls its client (`Stall`) and stays in the client's input, in order.
 //! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output.
 //! - *Simulation*: sockets, chance and the clocks that tokio lacks come through [`seam`]; nothing else in the data path is
@@ -84,6 +85,7 @@ pub mod control_plane;
 pub mod data_plane;
 pub mod downstream;
 pub mod error;
+pub mod failover;
 pub mod id;
 pub mod metrics;
 pub mod outbox;

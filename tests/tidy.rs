@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("downstream", &["cache", "command", "resp"]),
     ("upstream", &["cache", "command", "resp"]),
     ("cache", &["command", "resp"]),
+    ("failover", &["command", "resp"]),
     ("sentinel", &["command", "resp"]),
     ("command", &["resp"]),
     ("resp", &[]),

@@ -61,6 +61,8 @@ pub struct Tracking {
     pub ttl: Option<Millis>,
     /// Whether the server announces changes of what is read on it.
     pub announces: bool,
+    /// How long a read under way may be joined: its reply may tell how things stood when it was sent.
+    pub joined_for: Millis,
     /// Changes made before this time, less the staleness allowed, have been announced: what came by it is served until
     /// then.
     pub lease_until: Millis,
@@ -197,7 +199,8 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
             && let Some(flight) = self.flights.get(id.0 as usize)
         {
             let spoiled = R::JOIN_UNSPOILED_ONLY && !self.fence.holds(flight.ticket);
-            if !spoiled && flight.link == question.link.serial {
+            let young = question.now < flight.sent_at + question.link.joined_for;
+            if !spoiled && young && flight.link == question.link.serial {
                 // A flight's reply that comes before one that the reader still waits for would overtake it.
                 return match question.after.is_none_or(|after| after < flight.place) {
                     true => Ask::Join(id),
@@ -256,10 +259,17 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
     }
 
     /// The first bytes of the reply have come: returns the readers that joined. Nobody joins any more.
-    pub fn arrives(&mut self, id: FlightId) -> Vec<ClientId> {
+    ///
+    /// Where changes are not announced, what was kept may be older than this reply: it is dropped.
+    pub fn arrives(&mut self, id: FlightId, link: Tracking) -> Vec<ClientId> {
         self.close(id);
-        let flight = self.flights.get_mut(id.0 as usize);
-        flight.map_or_else(Vec::new, |flight| std::mem::take(&mut flight.joined))
+        let Some(flight) = self.flights.get_mut(id.0 as usize) else {
+            return Vec::new();
+        };
+        if !link.announces {
+            self.store.remove(&flight.asked.key);
+        }
+        std::mem::take(&mut flight.joined)
     }
 
     /// The reply has come whole; not called for one that is not to be kept (an error, or too large).

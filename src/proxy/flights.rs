@@ -9,7 +9,7 @@ use crate::command::table::CachedRead;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{ClearCause, Verified};
 use crate::resp::value;
-use crate::upstream::link::{Awaited, Check, What};
+use crate::upstream::link::{Awaited, Check, Link, What};
 
 use super::Proxy;
 use super::replies::{ReplyError, Step};
@@ -84,7 +84,7 @@ impl Proxy {
             return Ok(Step::Starved);
         }
         if first && let Some(cached) = &mut self.cached {
-            link.joined = cached.core.arrives(flight);
+            link.joined = cached.core.arrives(flight, link.tracking);
         }
         let seen = &bytes[..run.consumed];
         let leader = link.awaited.front().map(|front| front.client);
@@ -163,11 +163,17 @@ impl Proxy {
         let Some(id) = link.awaited.front().map(|front| front.client) else {
             return Err(ReplyError::Unexpected);
         };
+        let first = link.scanner.at_boundary();
         let mut resp2 = std::mem::take(&mut self.rewritten);
         resp2.clear();
         let run = link.scanner.run_as_resp2(bytes, 1, &mut resp2)?;
         let (seen, last) = (&bytes[..run.consumed], run.frames == 1);
         if run.consumed > 0 {
+            if first && let Some(cached) = &mut self.cached {
+                for flight in flights_in_front(link).iter().flatten() {
+                    cached.core.arrives(*flight, link.tracking);
+                }
+            }
             if let Some(whole) = self.gather(index, seen, last, COLLECTED_MAX) {
                 self.keep_elements(index, &whole);
             }
@@ -190,13 +196,7 @@ impl Proxy {
             return;
         };
         link.proven |= 1 << CachedRead::MGet as u32;
-        let flights = match link.awaited.front() {
-            Some(Awaited {
-                what: What::Flights { flights, .. },
-                ..
-            }) => flights.clone(),
-            _ => return,
-        };
+        let flights = flights_in_front(link);
         let Some(cached) = &mut self.cached else {
             return;
         };
@@ -210,7 +210,7 @@ impl Proxy {
         }
     }
 
-    /// The reply to a GETEX.
+    /// The reply to a GETEX with an expiry.
     pub(super) fn pass_refreshed(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
         let first = link.scanner.at_boundary();
@@ -355,5 +355,16 @@ impl Proxy {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the flights of the MGET whose reply comes next.
+fn flights_in_front(link: &Link) -> Box<[Option<FlightId>]> {
+    match link.awaited.front() {
+        Some(Awaited {
+            what: What::Flights { flights, .. },
+            ..
+        }) => flights.clone(),
+        _ => Box::default(),
     }
 }

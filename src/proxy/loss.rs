@@ -1,5 +1,6 @@
 //! A link is lost, or could not be opened: everybody who awaits something of it gets a clear answer.
 
+use crate::cache::core::Tracking;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, DialOutcome, ErrorKind};
@@ -191,9 +192,8 @@ impl Proxy {
         };
         match what {
             What::Flight { flight, .. } => {
-                let readers = cached.core.arrives(*flight);
-                // Where PTTL was not answered either, its entry follows.
-                readers
+                // The entry of its PTTL follows.
+                cached.core.arrives(*flight, Tracking::default())
             }
             What::Landing(flight) => cached.core.abandoned(*flight),
             What::Check(check) => cached.core.abandoned(check.flight),

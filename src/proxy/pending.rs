@@ -1,6 +1,6 @@
 //! Requests that may change keys: the cache's fence hears of each when it is sent, and when it is answered or lost.
 //!
-//! Whatever goes over another link than the tracked one counts as a change, reads as well: their answers may be newer than
+//! Whatever goes over another link than a tracked one that announces counts as a change, reads as well: their answers may be newer than
 //! what the cache holds, and the tracked link's next answer older. So nothing is kept of such a key from the sending to
 //! the answer, and no list of readers is needed. Where a request's words do not say which keys it means, it is all.
 
@@ -29,7 +29,9 @@ impl Proxy {
             return;
         }
         let access = request.command.access;
-        if target.lane == Lane::Tracked && access != Access::Write {
+        // Where nothing is announced, each answer may be the first to tell of a change.
+        let announced = target.lane == Lane::Tracked && target.tracking.announces;
+        if announced && access != Access::Write {
             return;
         }
         let multi = client.held.multi;

@@ -58,12 +58,14 @@ impl Proxy {
                 serial: link.serial,
                 ttl: Some(cached.ttl),
                 announces: true,
+                joined_for: cached.max_staleness,
                 lease_until: sent_at + cached.max_staleness,
             },
             false => Tracking {
                 serial: link.serial,
                 ttl: Some(cached.ttl_untracked).filter(|ttl| *ttl > 0),
                 announces: false,
+                joined_for: cached.ttl_untracked,
                 lease_until: Millis::MAX,
             },
         };

@@ -134,7 +134,8 @@ impl Proxy {
             && let Parsed::Whole(bytes) = parse(rest, &mut words)
         {
             let command = self.table.find(words.get(rest, 0).unwrap_or_default());
-            if command.access == Access::Write {
+            let announced = self.links[link.index as usize].tracking.announces;
+            if command.access == Access::Write || !announced {
                 self.note_fields(&command, words.get(rest, 0).unwrap_or_default());
                 let found = touched(&command, rest, &words);
                 self.begin_pending(link, found, |word| words.get(rest, word));

@@ -44,6 +44,9 @@ pub struct Wishes {
     listen_host: Option<String>,
     listen: String,
     upstream: String,
+    cache: String,
+    touch: String,
+    sessions: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -252,10 +255,45 @@ impl Wishes {
         self
     }
 
+    /// Dials this port in the server's place: a relay of the test's own listens there.
+    pub fn through(mut self, port: u16) -> Self {
+        self.upstream_port = port;
+        self
+    }
+
+    /// Adds a line to `cache`, such as `ttl_s: 60`.
+    pub fn cache(mut self, line: &str) -> Self {
+        let _ = write!(self.cache, "{line}, ");
+        self
+    }
+
+    /// Adds a line to `sessions`, such as `require_ttl: warn`.
+    pub fn sessions(mut self, line: &str) -> Self {
+        let _ = write!(self.sessions, "{line}, ");
+        self
+    }
+
+    /// Adds a line to `touch`, such as `coalesce: 0`.
+    pub fn touch(mut self, line: &str) -> Self {
+        let _ = write!(self.touch, "{line}, ");
+        self
+    }
+
     /// Announces warnings or errors that hold `text`.
     pub fn announce(mut self, text: &str) -> Self {
         self.announced.push(text.to_owned());
         self
+    }
+
+    /// The sections about the cache, where a test wants some.
+    fn cache_sections(&self) -> String {
+        let section = |name: &str, lines: &str| match lines.trim_end_matches(", ") {
+            "" => String::new(),
+            lines => format!("{name}: {{{lines}}}\n"),
+        };
+        section("cache", &self.cache)
+            + &section("touch", &self.touch)
+            + &section("sessions", &self.sessions)
     }
 
     /// Does not wait until it is ready.
@@ -291,10 +329,11 @@ impl Wishes {
         let yaml = format!(
             "listen: {{tcp: \"{host}:{port}\", unix: \"{}\"{}}}\n\
              upstream: {{{source}{}}}\n\
-             admin: {{listen: \"127.0.0.1:{admin_port}\"}}\n",
+             admin: {{listen: \"127.0.0.1:{admin_port}\"}}\n{}",
             unix.display(),
             self.listen,
-            self.upstream
+            self.upstream,
+            self.cache_sections()
         );
         write_private(&config, &yaml);
         let log = std::fs::File::create(scratch.path().join("log")).expect("the log can be made");

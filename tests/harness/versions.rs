@@ -25,7 +25,7 @@ impl Version {
 }
 
 /// All the versions there are: `GRIPFAST_SERVERS`, else the `redis-server` on PATH.
-fn versions() -> Vec<Version> {
+pub fn versions() -> Vec<Version> {
     if let Ok(list) = std::env::var("GRIPFAST_SERVERS") {
         return list
             .split(',')

@@ -176,6 +176,7 @@ impl<R: Rules> World<R> {
             serial: self.serial,
             ttl: (self.agreed || !self.scene.shell.await_tracking).then_some(1_000_000),
             announces: true,
+            joined_for: Millis::MAX,
             lease_until: Millis::MAX,
         }
     }
@@ -385,7 +386,7 @@ impl<R: Rules> World<R> {
             let flight = self.core.flights.get(id.0 as usize);
             let held = flight.is_some_and(|flight| self.core.fence.holds(flight.ticket));
             self.held_at_value.push((id, held));
-            let joined = self.core.arrives(id);
+            let joined = self.core.arrives(id, self.link());
             self.core.replied(id, seen.bytes(), Some(seen.exists));
             let place = |reader: ClientId| (reader.index as usize, reader.serial as usize);
             readers.extend(joined.into_iter().map(place));
