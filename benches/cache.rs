@@ -188,8 +188,8 @@ fn bench_core(criterion: &mut Criterion<ThreadTime>) {
             link: Tracking {
                 serial: 1,
                 ttl: Some(1000),
-                announces: true,
                 lease_until: 1000,
+                ..Tracking::default()
             },
             now: 0,
             after: None,
