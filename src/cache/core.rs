@@ -22,6 +22,8 @@ pub trait Rules {
     const PENDING: bool = true;
     /// What is kept is served only while the link that brought it is the tracked one.
     const LINK: bool = true;
+    /// Where changes are not announced, a reply drops what was kept before.
+    const DROP_OLDER: bool = true;
 }
 
 /// All rules.
@@ -266,7 +268,7 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
         let Some(flight) = self.flights.get_mut(id.0 as usize) else {
             return Vec::new();
         };
-        if !link.announces {
+        if R::DROP_OLDER && !link.announces {
             self.store.remove(&flight.asked.key);
         }
         std::mem::take(&mut flight.joined)
@@ -309,11 +311,9 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
         let holds =
             self.fence.holds(flight.ticket) && flight.link == link.serial && link.holds_lease(now);
         let kept = flight.keep(ttl, now).filter(|_| holds);
-        // What was kept before may be older than what a reader has now seen, where nobody would have said so.
-        if kept.is_none() || !link.announces {
-            self.store.remove(&flight.asked.key);
-        }
         let Some(kept) = kept else {
+            // What was kept before may be older than what a reader has now seen.
+            self.store.remove(&flight.asked.key);
             return false;
         };
         self.store.keep(&flight.asked.key, kept);

@@ -1,6 +1,6 @@
 //! The static command table as data: what servers from Redis 6.2 to 8.2 and Valkey 9.1 say in `COMMAND`, and the lane.
 
-use super::table::{Access, Access::*, CachedRead, Kind, Kind::*};
+use super::table::{Access, Access::*, CachedRead, Kind, Kind::*, Touch};
 
 /// Reads whose replies may be kept.
 pub(super) const CACHED: &[(&str, CachedRead)] = &[
@@ -21,16 +21,16 @@ pub(super) const CACHED: &[(&str, CachedRead)] = &[
 ];
 
 /// Commands that may do nothing but move a deadline.
-pub(super) const TOUCHES: &[&str] = &[
-    "expire",
-    "pexpire",
-    "expireat",
-    "pexpireat",
-    "touch",
-    "getex",
-    "set",
-    "setex",
-    "psetex",
+pub(super) const TOUCHES: &[(&str, Touch)] = &[
+    ("expire", Touch::Deadline),
+    ("pexpire", Touch::Deadline),
+    ("expireat", Touch::Deadline),
+    ("pexpireat", Touch::Deadline),
+    ("touch", Touch::Deadline),
+    ("getex", Touch::Deadline),
+    ("set", Touch::Save),
+    ("setex", Touch::Save),
+    ("psetex", Touch::Save),
 ];
 
 /// Commands without keys that may change any key all the same, or what a client may see of it.

@@ -128,6 +128,17 @@ impl CachedRead {
     }
 }
 
+/// Whether a command may do nothing but move a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// It may not.
+    No,
+    /// `EXPIRE`, `TOUCH`, `GETEX` and their like.
+    Deadline,
+    /// `SET`, `SETEX`, `PSETEX` of the value that is there.
+    Save,
+}
+
 /// One command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -142,7 +153,7 @@ pub struct Command {
     /// Whether, and as what, its reply may be kept.
     pub cached: Option<CachedRead>,
     /// Whether it may be a touch: a request that only moves a deadline.
-    pub may_touch: bool,
+    pub touch: Touch,
 }
 
 const UNKNOWN: Command = Command {
@@ -155,7 +166,7 @@ const UNKNOWN: Command = Command {
         step: 0,
     },
     cached: None,
-    may_touch: false,
+    touch: Touch::No,
 };
 
 /// Longest command name of the static table, with room to grow.
@@ -194,7 +205,7 @@ impl Default for Table {
                     arity,
                     keys,
                     cached: cached(name),
-                    may_touch: TOUCHES.contains(&name),
+                    touch: touch(name),
                 },
             ));
         }
@@ -251,6 +262,12 @@ impl Table {
 fn cached(name: &str) -> Option<CachedRead> {
     let row = CACHED.iter().find(|(known, _)| *known == name)?;
     Some(row.1)
+}
+
+/// Finds whether a command may be a touch.
+fn touch(name: &str) -> Touch {
+    let row = TOUCHES.iter().find(|(known, _)| *known == name);
+    row.map_or(Touch::No, |row| row.1)
 }
 
 /// FNV-1a over the name, folded to a slot.
@@ -315,7 +332,7 @@ impl ServerCommand {
                 step: position(self.key_step),
             },
             cached: None,
-            may_touch: false,
+            touch: Touch::No,
         }
     }
 }

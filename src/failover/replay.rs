@@ -116,11 +116,11 @@ pub fn classify(command: &Command, words: &[&[u8]]) -> Class {
     let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
     match command.access {
         Access::Read => return Class::Read,
-        Access::Neither if TELLING.iter().any(|known| is(known)) => return Class::Read,
+        Access::Neither if TELLING.iter().any(&is) => return Class::Read,
         Access::Neither => return Class::Once,
         Access::Write => {}
     }
-    if ABSOLUTE.iter().any(|known| is(known)) {
+    if ABSOLUTE.iter().any(&is) {
         return Class::Absolute;
     }
     let deadline = |time: Option<Time>| match time {

@@ -57,7 +57,7 @@ impl Proxy {
                 CachedRead::MGet => self.read_many(request),
                 _ => self.read_one(request, read),
             },
-            None if request.command.may_touch && !self.has_found() => match self.touch(&request) {
+            None if self.may_touch(&request) => match self.touch(&request) {
                 Some(taken) => taken,
                 None => self.send_touch(request),
             },

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::cache::entry::{Millis, View};
 use crate::cache::touch::{Candidate, Clock, Decision, Live, WORDS_MAX, Wall};
-use crate::command::table::CachedRead;
+use crate::command::table::{CachedRead, Touch};
 use crate::downstream::client::Stall;
 use crate::id::LinkId;
 use crate::metrics::{Lane as LaneMetric, Touched};
@@ -12,6 +12,7 @@ use crate::resp::Protocol;
 use crate::upstream::link::{Lane, Link, Proof, What};
 
 use super::Proxy;
+use super::cached::Cached;
 use super::requests::{Request, Taken};
 
 /// The words of a request that may be a touch, and one more.
@@ -52,12 +53,13 @@ struct Known {
 }
 
 impl Known {
-    fn of(kept: View<'_>) -> Self {
+    /// Takes what decides, and the value where that is wanted.
+    fn of(kept: View<'_>, value: bool) -> Self {
         Self {
             deadline: kept.deadline,
             sent_at: kept.sent_at,
             answered_at: kept.answered_at,
-            value: (kept.shape == [CachedRead::Get as u8]).then(|| kept.reply.to_vec()),
+            value: value.then(|| kept.reply.to_vec()),
         }
     }
 
@@ -82,11 +84,22 @@ fn line<'a>(request: &Request<'a>) -> Option<Line<'a>> {
 }
 
 impl Proxy {
+    /// Tells whether a request is to be looked at as a touch.
+    #[inline]
+    pub(super) fn may_touch(&self, request: &Request<'_>) -> bool {
+        let saves = |cached: &Cached| cached.touches.unchanged_set;
+        match request.command.touch {
+            Touch::No => false,
+            Touch::Deadline => !self.has_found(),
+            Touch::Save => self.cached.as_deref().is_some_and(saves) && !self.has_found(),
+        }
+    }
+
     /// Answers a touch, or lets it wait for the reply that decides about it; `None` when it is to be sent.
     pub(super) fn touch(&mut self, request: &Request<'_>) -> Option<Taken> {
-        let (words, count) = line(request)?;
         let link = self.tracked(request.client)?;
         let cached = self.cached.as_ref()?;
+        let (words, count) = line(request)?;
         let candidate = cached.touches.read(&words[..count])?;
         if !cached.is_session(candidate.key) {
             return None;
@@ -133,8 +146,10 @@ impl Proxy {
         let question = self.question(client, link, key, &shape);
         let cached = self.cached.as_mut()?;
         match value {
-            true => cached.core.look_up(&question, Known::of),
-            false => cached.core.look_up_live(&question, Known::of),
+            true => cached.core.look_up(&question, |kept| Known::of(kept, true)),
+            false => cached
+                .core
+                .look_up_live(&question, |kept| Known::of(kept, false)),
         }
     }
 

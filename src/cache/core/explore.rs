@@ -6,6 +6,7 @@
 //! taken away once, alone: then some guarantee must break.
 
 mod loss;
+mod one_key;
 mod scene;
 mod search;
 mod server;
@@ -45,6 +46,7 @@ fn scene(first: &'static [Op], second: &'static [Op]) -> Scene {
         switches: 0,
         expires: false,
         refuses: false,
+        untracked: false,
         shell: Shell::default(),
     }
 }
@@ -84,6 +86,13 @@ fn scenes() -> Vec<(&'static str, Scene)> {
                 losses: 1,
                 refuses: true,
                 ..scene(&[READ, READ], &[READ, READ])
+            },
+        ),
+        (
+            "untracked",
+            Scene {
+                untracked: true,
+                ..scene(&[READ, READ, READ], &[READ_FIELD, READ, READ_FIELD])
             },
         ),
         (
@@ -197,6 +206,24 @@ fn rule_12_a_transaction_spoils_at_exec() {
 fn rule_13_what_another_link_read_spoils() {
     assert!(breaks::<Sound>(Shell {
         spoil_by_other_reads: false,
+        ..Shell::default()
+    }));
+}
+
+struct KeepOlder;
+impl Rules for KeepOlder {
+    const DROP_OLDER: bool = false;
+}
+
+#[test]
+fn where_nothing_is_announced_a_reply_drops_what_was_kept_before() {
+    assert!(breaks::<KeepOlder>(Shell::default()));
+}
+
+#[test]
+fn where_nothing_is_announced_a_read_that_is_no_flight_is_a_change() {
+    assert!(breaks::<Sound>(Shell {
+        passes_are_changes: false,
         ..Shell::default()
     }));
 }

@@ -51,6 +51,8 @@ pub(super) struct Shell {
     pub spoil_at_exec: bool,
     /// What another link read spoils.
     pub spoil_by_other_reads: bool,
+    /// Where nothing is announced, a read that is no flight counts as a change until it is answered.
+    pub passes_are_changes: bool,
 }
 
 impl Default for Shell {
@@ -64,6 +66,7 @@ impl Default for Shell {
             drop_old_answers: true,
             spoil_at_exec: true,
             spoil_by_other_reads: true,
+            passes_are_changes: true,
         }
     }
 }
@@ -78,5 +81,7 @@ pub(super) struct Scene {
     pub expires: bool,
     /// A link that is dialled anew is not tracked.
     pub refuses: bool,
+    /// The server announces nothing from the beginning, and replies are kept all the same, for a while.
+    pub untracked: bool,
     pub shell: Shell,
 }

@@ -3,9 +3,10 @@
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use super::super::{Ask, Core, FlightId, Question, Rules, Tracking};
+use super::one_key::OneKey;
 use super::scene::{Op, Scene};
 use super::server::{Answer, GENERAL, Link, Request, Seen, Server, TRACKED};
-use crate::cache::entry::{Kept, Millis, Store, View};
+use crate::cache::entry::{Kept, Millis, Store};
 use crate::cache::fence::{Fence, SlotId};
 use crate::id::ClientId;
 
@@ -57,36 +58,6 @@ pub(super) struct Client {
     pub(super) waiting: Vec<Waiting>,
     /// Which version each request saw or made, by its number.
     pub(super) outcomes: Vec<Option<u8>>,
-}
-
-/// The replies of the one key, by shape.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct OneKey {
-    kept: Vec<Kept>,
-}
-
-impl Store for OneKey {
-    fn find<T>(
-        &mut self,
-        _: &[u8],
-        wanted: impl Fn(&View<'_>) -> bool,
-        show: impl FnOnce(View<'_>) -> T,
-    ) -> Option<T> {
-        self.kept.iter().map(Kept::view).find(wanted).map(show)
-    }
-
-    fn keep(&mut self, _: &[u8], kept: Kept) {
-        self.kept.retain(|other| other.shape != kept.shape);
-        self.kept.push(kept);
-    }
-
-    fn remove(&mut self, _: &[u8]) {
-        self.kept.clear();
-    }
-
-    fn clear(&mut self) {
-        self.kept.clear();
-    }
 }
 
 /// Everything.
@@ -153,7 +124,7 @@ impl<R: Rules> World<R> {
                 version: 1,
                 exists: true,
                 deadline: scene.expires.then_some(DEADLINE),
-                tracking: true,
+                tracking: !scene.untracked,
                 refuses: scene.refuses,
                 remembers: false,
             },
@@ -172,13 +143,19 @@ impl<R: Rules> World<R> {
     }
 
     fn link(&self) -> Tracking {
+        let untracked = self.scene.untracked;
+        let keeps = self.agreed || untracked || !self.scene.shell.await_tracking;
         Tracking {
             serial: self.serial,
-            ttl: (self.agreed || !self.scene.shell.await_tracking).then_some(1_000_000),
-            announces: true,
-            joined_for: Millis::MAX,
+            ttl: keeps.then_some(1_000_000),
+            announces: !untracked,
+            joined_for: 1_000_000,
             lease_until: Millis::MAX,
         }
+    }
+
+    fn passes_are_changes(&self) -> bool {
+        self.scene.untracked && self.scene.shell.passes_are_changes
     }
 
     pub(super) fn slot(&self) -> SlotId {
@@ -307,7 +284,12 @@ impl<R: Rules> World<R> {
                     Ask::Lead(flight) => self.links[TRACKED]
                         .requests
                         .extend([get(Some(flight)), Request::Ttl(flight)]),
-                    Ask::Pass => self.links[TRACKED].requests.push_back(get(None)),
+                    Ask::Pass => {
+                        if self.passes_are_changes() {
+                            self.core.write_sent(KEY);
+                        }
+                        self.links[TRACKED].requests.push_back(get(None));
+                    }
                 }
             }
             Op::GeneralRead => self.links[GENERAL].requests.push_back(get(None)),
@@ -380,6 +362,9 @@ impl<R: Rules> World<R> {
         let general = self.scene.programs[client][op].lane() == GENERAL;
         if general && self.scene.shell.spoil_by_other_reads {
             self.core.changed(KEY);
+        }
+        if flight.is_none() && !general && self.passes_are_changes() {
+            self.core.write_ended(self.slot());
         }
         let mut readers = vec![(client, op)];
         if let Some(id) = flight {
@@ -464,7 +449,8 @@ impl<R: Rules> World<R> {
     pub(super) fn settled(&self) -> Result<(), String> {
         let idle = |link: &Link| link.requests.is_empty() && link.answers.is_empty();
         let quiet = self.links.iter().all(idle) && self.orphans.is_empty();
-        if !quiet || self.insert_late.is_some() {
+        // Where nothing is announced, only time ends what is stale.
+        if !quiet || self.insert_late.is_some() || self.scene.untracked {
             return Ok(());
         }
         let mut world = self.clone();
