@@ -1,7 +1,7 @@
 //! The session cache: replies of single-key reads, kept short, in front of the tracked link.
 //!
 //! # What makes it right
-//! - A *flight* ([`core::Core::read`]) is registered for a read *before* it is sent. Whatever may change the key meanwhile (an
+//! - A *flight* ([`core::Core::ask`]) is registered for a read *before* it is sent. Whatever may change the key meanwhile (an
 //!   invalidation, a write of our own at its dispatch and at its reply, a flush, a lost link) raises the counter of the key's
 //!   slot in the [`fence::Fence`]; the reply is kept only if the counter is still the one that the flight started with.
 //! - What is kept belongs to the link that filled it and is served only while that link is the tracked one, holds its lease,
