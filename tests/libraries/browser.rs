@@ -33,6 +33,11 @@ impl Browser {
         self.ask(port, "GET", "/read", "")
     }
 
+    /// Reads where the app may not be up: the error is that of the connection, or what it answered instead.
+    pub(super) fn try_read(&mut self, port: u16) -> Result<Held, String> {
+        self.try_ask(port, "GET", "/read", "")
+    }
+
     /// Posts to a page that does something.
     pub(super) fn post(&mut self, port: u16, path: &str, body: &str) -> Held {
         self.ask(port, "POST", path, body)
