@@ -32,6 +32,8 @@ pub struct Config {
     pub touch: Touch,
     /// Which keys are sessions.
     pub sessions: Sessions,
+    /// What is held while there is no primary, and how long.
+    pub hold: Hold,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -80,6 +82,7 @@ impl Default for Config {
             cache: Cache::default(),
             touch: Touch::default(),
             sessions: Sessions::default(),
+            hold: Hold::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown_grace: Duration::from_secs(10),
@@ -102,6 +105,8 @@ pub struct Listen {
     pub output_bytes_max: usize,
     /// Whether clients must show credentials, where our links do.
     pub require_auth: bool,
+    /// Whether clients that ask for it are told of failovers (CLIENT MAINT_NOTIFICATIONS).
+    pub maint_notifications: bool,
 }
 
 impl Default for Listen {
@@ -114,6 +119,7 @@ impl Default for Listen {
             // One reply may be 512 MiB (Redis's proto-max-bulk-len), and a second one may stand behind it.
             output_bytes_max: 1 << 30,
             require_auth: false,
+            maint_notifications: true,
         }
     }
 }
@@ -219,6 +225,38 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<secret>")
+    }
+}
+
+/// What is held while there is no primary, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Requests that wait at once.
+    pub requests_max: usize,
+    /// Bytes of all that waits.
+    pub bytes_max: usize,
+    /// How long a hold lasts at most; `None` = what the Sentinels need, and [`Hold::MARGIN`].
+    pub deadline: Option<Duration>,
+    /// How old a reply may be that is served meanwhile.
+    pub stale_grace: Duration,
+}
+
+impl Hold {
+    /// What an election may take, besides the time after which Sentinels take a primary for down.
+    pub const MARGIN: Duration = Duration::from_secs(15);
+
+    /// How long a hold lasts at most where nobody says after which time a primary is taken for down.
+    pub const DEADLINE: Duration = Duration::from_secs(20);
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self {
+            requests_max: 10_000,
+            bytes_max: 64 << 20,
+            deadline: None,
+            stale_grace: Duration::from_secs(60),
+        }
     }
 }
 

@@ -132,7 +132,7 @@ async fn follow(
                     };
                     data.primary(primary).await;
                 }
-                Update::Doubt(doubt) => data.doubt(doubt).await,
+                Update::Failover(event) => data.failover(event).await,
                 // For the failover machine, which will hold requests on them.
                 Update::News(news) => tracing::trace!(?news, "sentinel news"),
             }

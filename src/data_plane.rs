@@ -12,10 +12,14 @@ mod turn;
 
 use std::sync::Arc;
 
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::table::ServerCommands;
+use crate::failover::machine::Event;
 use crate::seam::HostPort;
 use crate::sentinel::topology::SwitchReason;
 
@@ -33,8 +37,10 @@ pub enum Message {
     ServerCommands(Arc<ServerCommands>),
     /// The primary is another one.
     Primary(Primary),
-    /// The primary does not answer the control plane, or is not who it was (true), or is confirmed again (false).
-    Doubt(bool),
+    /// Something that the failover machine has to know.
+    Failover(Event),
+    /// After which time the Sentinels take a primary for down.
+    DownAfter(Duration),
     /// Take no new clients or requests, answer what is in flight, close, and end the thread.
     Drain,
 }
@@ -56,13 +62,54 @@ pub struct Primary {
 #[derive(Clone, Debug)]
 pub struct Handle {
     messages: mpsc::Sender<Message>,
+    holding: watch::Receiver<bool>,
+}
+
+/// The data thread's end of it.
+#[derive(Debug)]
+pub struct Inbox {
+    messages: mpsc::Receiver<Message>,
+    holding: watch::Sender<bool>,
+}
+
+impl Inbox {
+    /// Waits for the next message; `None` when nobody can send any more.
+    pub async fn recv(&mut self) -> Option<Message> {
+        self.messages.recv().await
+    }
+
+    /// Takes the next message if there is one.
+    pub fn try_recv(&mut self) -> Option<Message> {
+        self.messages.try_recv().ok()
+    }
+
+    /// Takes the next message, or registers the task to be woken.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.messages.poll_recv(cx)
+    }
+
+    /// Tells the control plane whether requests are held: then each moment counts.
+    pub fn set_holding(&self, holding: bool) {
+        self.holding
+            .send_if_modified(|known| std::mem::replace(known, holding) != holding);
+    }
 }
 
 impl Handle {
     /// Makes both ends.
-    pub fn channel() -> (Self, mpsc::Receiver<Message>) {
-        let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
-        (Self { messages }, inbox)
+    pub fn channel() -> (Self, Inbox) {
+        let (messages, received) = mpsc::channel(MESSAGES_MAX);
+        let (holds, holding) = watch::channel(false);
+        let inbox = Inbox {
+            messages: received,
+            holding: holds,
+        };
+        (Self { messages, holding }, inbox)
+    }
+
+    /// Whether the data thread holds requests, and when that changes.
+    pub fn holding(&self) -> watch::Receiver<bool> {
+        self.holding.clone()
     }
 
     /// Asks for a report; `None` when the data thread has ended.
@@ -82,9 +129,14 @@ impl Handle {
         let _ = self.messages.send(Message::Primary(primary)).await;
     }
 
-    /// Says that the primary is in doubt, or confirmed again.
-    pub async fn doubt(&self, doubt: bool) {
-        let _ = self.messages.send(Message::Doubt(doubt)).await;
+    /// Tells the failover machine what happened.
+    pub async fn failover(&self, event: Event) {
+        let _ = self.messages.send(Message::Failover(event)).await;
+    }
+
+    /// Says after which time the Sentinels take a primary for down.
+    pub async fn down_after(&self, time: Duration) {
+        let _ = self.messages.send(Message::DownAfter(time)).await;
     }
 
     /// Begins the drain.

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["data_plane", "sentinel"]),
     (
         "control_plane",
-        &["data_plane", "sentinel", "command", "resp"],
+        &["data_plane", "sentinel", "failover", "command", "resp"],
     ),
     (
         "data_plane",
@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "downstream",
             "upstream",
             "sentinel",
+            "failover",
             "command",
             "resp",
         ],
@@ -40,8 +41,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("downstream", &["cache", "command", "resp"]),
     ("upstream", &["cache", "command", "resp"]),
     ("cache", &["command", "resp"]),
+    ("sentinel", &["failover", "command", "resp"]),
     ("failover", &["command", "resp"]),
-    ("sentinel", &["command", "resp"]),
     ("command", &["resp"]),
     ("resp", &[]),
     ("lib", &[]),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::StartError;
 use super::bind;
 use crate::config::Config;
-use crate::data_plane::{self, Handle, Message, Parts};
+use crate::data_plane::{self, Handle, Inbox, Parts};
 use crate::metrics::Recorder;
 use crate::seam::{Entropy, SystemClock, TcpDial};
 
@@ -54,7 +54,7 @@ type BoundSender = oneshot::Sender<Result<Vec<String>, StartError>>;
 
 fn live(
     config: Arc<Config>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: Inbox,
     metrics: crate::metrics::DataMetrics,
     bound: BoundSender,
 ) {

@@ -60,6 +60,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let cache = session::cache(&mut root, &mut findings);
     let touch = session::touch(&mut root, &mut findings);
     let sessions = session::sessions(&mut root, &mut findings);
+    let hold = session::hold(&mut root, &mut findings);
     let admin = admin(&mut root, &mut findings);
     let log = log(&mut root, &mut findings);
     let shutdown_grace = shutdown(&mut root, &mut findings);
@@ -81,6 +82,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
         cache,
         touch,
         sessions,
+        hold,
         admin,
         log,
         shutdown_grace,
@@ -101,6 +103,8 @@ fn listen(root: &mut Section, findings: &mut Findings) -> Listen {
     let output_bytes_max = section.take("output_bytes_max", Shown::Plain, problems, output);
     let allow_open = section.take("allow_open", Shown::Plain, problems, parse::flag);
     let require_auth = section.take("require_auth", Shown::Plain, problems, parse::flag);
+    let key = "maint_notifications";
+    let maint_notifications = section.take(key, Shown::Plain, problems, parse::flag);
     section.finish(problems);
 
     let tcp = tcp.unwrap_or(default.tcp);
@@ -127,6 +131,7 @@ fn listen(root: &mut Section, findings: &mut Findings) -> Listen {
         clients_max: clients_max.map_or(default.clients_max, size),
         output_bytes_max: output_bytes_max.map_or(default.output_bytes_max, size),
         require_auth: require_auth.unwrap_or(default.require_auth),
+        maint_notifications: maint_notifications.unwrap_or(default.maint_notifications),
     }
 }
 

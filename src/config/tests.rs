@@ -32,11 +32,12 @@ fn nothing_given_is_the_defaults() {
 fn every_key_is_read() {
     let config = good(
         r#"
-listen: {tcp: "[::1]:7000", unix: /run/g.sock, unix_mode: "600", clients_max: 5, output_bytes_max: 1048576, allow_open: false, require_auth: true}
+listen: {tcp: "[::1]:7000", unix: /run/g.sock, unix_mode: "600", clients_max: 5, output_bytes_max: 1048576, allow_open: false, require_auth: true, maint_notifications: false}
 upstream: {mode: standalone, address: "redis.internal:7001", username: web, password: "hunter2", pinned_max: 7}
 cache: {bytes: 1048576, entry_bytes_max: 1024, ttl_s: 20, ttl_untracked_ms: 0, max_staleness_ms: 300, verify_ratio: 0.5}
 touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
+hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
 shutdown: {grace_s: 3}
@@ -50,6 +51,7 @@ shutdown: {grace_s: 3}
             clients_max: 5,
             output_bytes_max: 1 << 20,
             require_auth: true,
+            maint_notifications: false,
         },
         upstream: Upstream {
             source: Source::Standalone(HostPort {
@@ -88,6 +90,12 @@ shutdown: {grace_s: 3}
             default_ttl: Duration::from_secs(600),
             max_ttl: Some(Duration::from_secs(1200)),
         },
+        hold: Hold {
+            requests_max: 7,
+            bytes_max: 1 << 20,
+            deadline: Some(Duration::from_millis(9000)),
+            stale_grace: Duration::ZERO,
+        },
         shutdown_grace: Duration::from_secs(3),
     };
     assert_eq!(config, expected);
@@ -100,12 +108,12 @@ fn all_problems_are_reported_at_once_with_key_value_and_rule() {
     );
     let expected = [
         "listen.clients_max: 0: must be a whole number of connections from 1 to 1000000",
-        "listen.prot: 5: unknown key; known here: allow_open, clients_max, output_bytes_max, require_auth, tcp, unix, unix_mode",
+        "listen.prot: 5: unknown key; known here: allow_open, clients_max, maint_notifications, output_bytes_max, require_auth, tcp, unix, unix_mode",
         "listen.tcp: 10.0.0.1:6380: must be a loopback address, as there is no password here; if others may connect, set listen.allow_open: true",
         "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",
         "shutdown.grace_s: -1: must be a whole number of seconds from 0 to 3600",
-        "extra: [1]: unknown key; known here: admin, cache, listen, log, sessions, shutdown, touch, upstream",
+        "extra: [1]: unknown key; known here: admin, cache, hold, listen, log, sessions, shutdown, touch, upstream",
     ];
     assert_eq!(problems, expected);
 }
@@ -123,6 +131,10 @@ fn numbers_hold_their_bounds() {
         ("touch: {coalesce_max_s", 0, 3600),
         ("sessions: {default_ttl_s", 1, 315_360_000),
         ("sessions: {max_ttl_s", 1, 315_360_000),
+        ("hold: {requests_max", 1, 1_000_000),
+        ("hold: {bytes_max", 1 << 20, 1 << 40),
+        ("hold: {deadline_ms", 0, 600_000),
+        ("hold: {stale_grace_ms", 0, 3_600_000),
         ("shutdown: {grace_s", 0, 3600),
     ] {
         for fits in [low, high] {

@@ -5,14 +5,13 @@ use std::io;
 use std::sync::Mutex;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
 use crate::command::table::ServerCommands;
 use crate::config::Secret;
-use crate::data_plane::Message;
+use crate::data_plane::{Inbox, Message};
 use crate::seam::{BoxStream, Dialing, HostPort};
 
 /// How one dial goes; when the list is at its end, dials are refused.
@@ -90,7 +89,7 @@ fn serves(counts: &[&'static str]) -> Server {
 /// A control plane under test.
 struct Running {
     dialler: Arc<Dialler>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: Inbox,
     metrics: Arc<Recorder>,
     task: JoinHandle<()>,
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::sockets::READ_BYTES;
-use super::{Message, Primary, Report};
+use super::{Inbox, Message, Primary, Report};
 use crate::config::Config;
 use crate::downstream::client::Stall;
 use crate::metrics::DataMetrics;
@@ -36,7 +35,7 @@ pub struct Parts {
     /// The clocks that tokio does not have.
     pub clock: Box<dyn Clock>,
     /// Messages of the control plane.
-    pub inbox: mpsc::Receiver<Message>,
+    pub inbox: Inbox,
     /// Where counts are published.
     pub metrics: DataMetrics,
 }
@@ -66,7 +65,7 @@ pub(super) struct DataPlane {
     pub(super) proxy: Proxy,
     ready: Arc<Ready>,
     pub(super) doors: Vec<Door>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: Inbox,
     /// Where everything is read into.
     pub(super) scratch: Vec<u8>,
     tokens: Vec<Token>,
@@ -130,8 +129,8 @@ impl DataPlane {
                 }
                 Message::ServerCommands(commands) => self.proxy.learn_commands(commands),
                 Message::Primary(primary) => self.follow(primary),
-                Message::Doubt(true) => self.proxy.doubt_primary(),
-                Message::Doubt(false) => self.proxy.confirm_primary(),
+                Message::Failover(event) => self.proxy.failover(event),
+                Message::DownAfter(time) => self.proxy.learn_down_after(time),
                 Message::Drain => {
                     self.doors.clear();
                     self.proxy.drain();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Source};
+use crate::failover::machine::{Event, NodeState};
 use crate::id::LinkId;
 use crate::metrics::ClearCause;
 use crate::resp::Protocol;
@@ -47,6 +48,18 @@ fn awaited(reason: String) -> Health {
 }
 
 impl Proxy {
+    /// Something that the failover machine has to know.
+    pub fn failover(&mut self, event: Event) {
+        match event {
+            Event::Node(NodeState::Answers) => self.confirm_primary(),
+            Event::Node(_) => self.doubt_primary(),
+            _ => {}
+        }
+    }
+
+    /// After so long the Sentinels take a primary for down.
+    pub fn learn_down_after(&mut self, _time: Duration) {}
+
     /// Follows the primary to `address`, where the process with this run id is to answer.
     pub fn switch_primary(&mut self, address: HostPort, run_id: Option<Arc<str>>) {
         self.run_id = run_id;

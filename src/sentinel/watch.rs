@@ -36,6 +36,7 @@ use super::topology::{
     SwitchReason, Topology, Waiting, choose,
 };
 use crate::config::{self, Credentials};
+use crate::failover::machine;
 use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
 
@@ -57,8 +58,8 @@ const SWITCHES_MAX: usize = 16;
 pub enum Update {
     /// Another primary; it is confirmed.
     Switched(Switched),
-    /// The primary was lost or is not who it was (true), or is confirmed again (false).
-    Doubt(bool),
+    /// Something that the failover machine has to know.
+    Failover(machine::Event),
     /// Something that a Sentinel published about the primary.
     News(News),
 }
@@ -220,7 +221,13 @@ impl Watch {
                 self.in_doubt = false;
                 Some(Update::Switched(switched))
             }
-            None => self.doubt().map(Update::Doubt),
+            None => self.doubt().map(|doubt| {
+                let state = match doubt {
+                    true => machine::NodeState::Silent,
+                    false => machine::NodeState::Answers,
+                };
+                Update::Failover(machine::Event::Node(state))
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::{Credentials, Secret};
-use crate::data_plane::Message;
+use crate::data_plane::{Inbox, Message};
 use crate::seam::HostPort;
 
 const PASSWORD: &str = "hunter2-is-secret";
@@ -26,7 +26,7 @@ fn config() -> Arc<Config> {
     Arc::new(config)
 }
 
-fn state() -> (State, mpsc::Receiver<Message>) {
+fn state() -> (State, Inbox) {
     let (data, inbox) = Handle::channel();
     let metrics = Arc::new(Recorder::new());
     (State::new(config(), data, metrics), inbox)

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
-    Admin, Cache, Config, Credentials, Listen, Log, LogFormat, Ratio, RequireTtl, Sessions, Source,
-    Touch, Upstream,
+    Admin, Cache, Config, Credentials, Hold, Listen, Log, LogFormat, Ratio, RequireTtl, Sessions,
+    Source, Touch, Upstream,
 };
 
 /// Lists every key as it would be in force.
@@ -15,6 +15,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
         cache,
         touch,
         sessions,
+        hold,
         admin,
         log,
         shutdown_grace,
@@ -24,6 +25,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
     list_cache(cache, out)?;
     list_touch(touch, out)?;
     list_sessions(sessions, out)?;
+    list_hold(hold, out)?;
     list_admin(admin, out)?;
     list_log(log, out)?;
     writeln!(out, "shutdown:")?;
@@ -38,6 +40,7 @@ fn list_listen(listen: &Listen, out: &mut String) -> fmt::Result {
         clients_max,
         output_bytes_max,
         require_auth,
+        maint_notifications,
     } = listen;
     let open = tcp.iter().any(|one| !one.ip().to_canonical().is_loopback());
     let tcp: Vec<String> = tcp.iter().map(|one| format!("\"{one}\"")).collect();
@@ -49,7 +52,8 @@ fn list_listen(listen: &Listen, out: &mut String) -> fmt::Result {
     writeln!(out, "  allow_open: {open}")?;
     writeln!(out, "  clients_max: {clients_max}")?;
     writeln!(out, "  output_bytes_max: {output_bytes_max}")?;
-    writeln!(out, "  require_auth: {require_auth}")
+    writeln!(out, "  require_auth: {require_auth}")?;
+    writeln!(out, "  maint_notifications: {maint_notifications}")
 }
 
 fn list_upstream(upstream: &Upstream, out: &mut String) -> fmt::Result {
@@ -118,6 +122,23 @@ fn list_sessions(sessions: &Sessions, out: &mut String) -> fmt::Result {
         Some(max) => writeln!(out, "  max_ttl_s: {}", max.as_secs()),
         None => writeln!(out, "  max_ttl_s: null"),
     }
+}
+
+fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
+    let Hold {
+        requests_max,
+        bytes_max,
+        deadline,
+        stale_grace,
+    } = hold;
+    writeln!(out, "hold:")?;
+    writeln!(out, "  requests_max: {requests_max}")?;
+    writeln!(out, "  bytes_max: {bytes_max}")?;
+    match deadline {
+        Some(deadline) => writeln!(out, "  deadline_ms: {}", deadline.as_millis())?,
+        None => writeln!(out, "  deadline_ms: null")?,
+    }
+    writeln!(out, "  stale_grace_ms: {}", stale_grace.as_millis())
 }
 
 fn list_admin(admin: &Admin, out: &mut String) -> fmt::Result {

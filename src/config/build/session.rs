@@ -1,4 +1,4 @@
-//! The sections about sessions: what is kept of them, how they are touched, which keys they are.
+//! The sections about sessions: what is kept of them, how they are touched, which keys they are, what is held of them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_yaml::Value;
 use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
-use crate::config::{Cache, RequireTtl, Sessions, Touch, Warning};
+use crate::config::{Cache, Hold, RequireTtl, Sessions, Touch, Warning};
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
 const TTL_MAX_S: u64 = 315_360_000;
@@ -98,6 +98,27 @@ pub(super) fn sessions(root: &mut Section, findings: &mut Findings) -> Sessions 
         require_ttl,
         default_ttl,
         max_ttl,
+    }
+}
+
+pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
+    let default = Hold::default();
+    let problems = &mut findings.problems;
+    let mut section = root.section("hold", Shown::Plain, problems);
+    let requests = parse::number(1..=1_000_000, "requests");
+    let requests_max = section.take("requests_max", Shown::Plain, problems, requests);
+    let bytes = parse::number(1 << 20..=1 << 40, "bytes");
+    let bytes_max = section.take("bytes_max", Shown::Plain, problems, bytes);
+    let deadline = parse::number(0..=600_000, "milliseconds");
+    let deadline = section.take("deadline_ms", Shown::Plain, problems, deadline);
+    let grace = parse::number(0..=3_600_000, "milliseconds");
+    let stale_grace = section.take("stale_grace_ms", Shown::Plain, problems, grace);
+    section.finish(problems);
+    Hold {
+        requests_max: requests_max.map_or(default.requests_max, size),
+        bytes_max: bytes_max.map_or(default.bytes_max, size),
+        deadline: deadline.map(Duration::from_millis),
+        stale_grace: stale_grace.map_or(default.stale_grace, Duration::from_millis),
     }
 }
 

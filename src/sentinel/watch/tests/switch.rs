@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::running::{MS, Running, start, three};
 use super::world::{A, FakeSentinel, at};
+use crate::failover::machine;
 use crate::sentinel::event::Event;
 use crate::sentinel::topology::{Continuity, SwitchReason};
 use crate::sentinel::watch::{News, SECOND_LOOK, Update};
@@ -97,7 +98,10 @@ async fn lost_primary_is_in_doubt_until_it_is_seen_to_be_the_same() {
         let mut doubts = Vec::new();
         while let Ok(update) = watcher.updates.try_recv() {
             match update {
-                Update::Doubt(doubt) => doubts.push(doubt),
+                Update::Failover(machine::Event::Node(state)) => {
+                    doubts.push(state != machine::NodeState::Answers)
+                }
+                Update::Failover(_) => {}
                 // The data thread takes it as a confirmation too.
                 Update::Switched(_) => doubts.push(false),
                 Update::News(_) => {}
