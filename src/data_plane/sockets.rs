@@ -219,8 +219,7 @@ impl DataPlane {
                 continue;
             };
             let cx = &mut Context::from_waker(&link.waker);
-            let (count, state) = link.output.poll_flush(stream, &mut self.proxy.pool, cx);
-            link.written += count;
+            let (count, state) = link.output.poll_flush(stream, cx);
             self.proxy.counters.sent_bytes[Side::Upstream.index()] += count;
             drained |= count > 0;
             let state = match state {

@@ -79,7 +79,6 @@ impl Proxy {
         let id = LinkId { index, serial };
         self.registry.forget(id);
         let mut link = self.links.remove(index as usize);
-        link.output.discard(&mut self.pool);
         if link.lane == Lane::Pinned {
             self.registry.pinned -= 1;
         }
@@ -91,7 +90,7 @@ impl Proxy {
             self.forget(&awaited.what);
         }
         self.end_all_pending(&mut link);
-        let sent = link.written;
+        let sent = link.output.written();
         let awaited = std::mem::take(&mut link.awaited);
         match link.owner {
             Some(owner) => self.own_link_lost(owner, link, awaited.into(), half_sent.is_some()),
@@ -230,7 +229,7 @@ impl Proxy {
             client: owner,
             awaited,
             answered: link.answered,
-            sent: link.written,
+            sent: link.output.written(),
         };
         if !link.is_up() || undecided {
             self.tell_loss(verdict);

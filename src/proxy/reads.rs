@@ -274,10 +274,8 @@ impl Proxy {
     /// Asks how long a key will live: with the answer the flight ends.
     pub(super) fn land(&mut self, link: LinkId, key: &[u8], flight: FlightId) {
         let target = &mut self.links[link.index as usize];
-        let before = target.output.len();
         let out = target.output.writer(&mut self.pool);
         encode::request(out, &[&b"PTTL"[..], key]);
-        target.queued += (target.output.len() - before) as u64;
         target.expect(ClientId::NOBODY, What::Landing(flight));
         self.touch_link(link);
     }

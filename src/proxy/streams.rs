@@ -104,7 +104,7 @@ impl Proxy {
             // The entry was queued before its bytes: it ends here.
             link.push_bytes(&input[..count], &mut self.pool);
             if let Some(last) = link.awaited.back_mut() {
-                last.end = link.queued;
+                last.end = link.output.queued();
             }
         } else {
             link.push_bytes(&input[..count], &mut self.pool);

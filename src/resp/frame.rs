@@ -32,6 +32,8 @@ pub struct Run {
     pub frames: u32,
     /// Bytes passed over; what follows is an unfinished line, or belongs to the next frame.
     pub consumed: usize,
+    /// An error was among them, as a frame or in one.
+    pub errors: bool,
 }
 
 /// One header line as the scanner passed over it.
@@ -71,6 +73,46 @@ impl Scanner {
     /// [`FrameError`] when the bytes are not RESP; the scanner is then of no further use.
     pub fn run(&mut self, input: &[u8], frames_max: u32) -> Result<Run, FrameError> {
         self.visit(input, frames_max, |_| {})
+    }
+
+    /// Like [`Scanner::run`], but what has come of a last, unfinished frame is passed over only once it is more than
+    /// `held_max` bytes, or was begun to be: so that nobody is given half a frame, unless it is a large one.
+    ///
+    /// # Errors
+    /// As [`Scanner::run`].
+    #[inline]
+    pub fn run_whole(
+        &mut self,
+        input: &[u8],
+        frames_max: u32,
+        held_max: usize,
+    ) -> Result<Run, FrameError> {
+        let before = self.clone();
+        let run = self.run(input, frames_max)?;
+        match self.at_boundary() {
+            true => Ok(run),
+            false => self.step_back(before, input, run, held_max),
+        }
+    }
+
+    #[cold]
+    fn step_back(
+        &mut self,
+        before: Self,
+        input: &[u8],
+        run: Run,
+        held_max: usize,
+    ) -> Result<Run, FrameError> {
+        if run.frames == 0 && !before.at_boundary() {
+            return Ok(run);
+        }
+        let mut again = before;
+        let whole = again.run(input, run.frames)?;
+        if input.len() - whole.consumed > held_max {
+            return Ok(run);
+        }
+        *self = again;
+        Ok(whole)
     }
 
     /// Like [`Scanner::run`], and copies what it passes over to `out` as RESP2: `_` becomes `$-1`, `%n` becomes `*2n`.
@@ -116,6 +158,7 @@ impl Scanner {
     ) -> Result<Run, FrameError> {
         let mut at = 0;
         let mut frames = 0;
+        let mut errors = false;
         while frames < frames_max {
             if self.body > 0 {
                 let step = self.body.min((input.len() - at) as u64);
@@ -135,12 +178,14 @@ impl Scanner {
                     };
                     self.elements = 1;
                     at = header.end;
+                    errors |= header.kind == b'-';
                     self.enter(header, &mut see)?;
                 } else {
                     let Some(header) = read_header(input, at)? else {
                         break;
                     };
                     at = header.end;
+                    errors |= header.kind == b'-';
                     self.enter(header, &mut see)?;
                 }
                 if self.body > 0 {
@@ -154,6 +199,7 @@ impl Scanner {
         Ok(Run {
             frames,
             consumed: at,
+            errors,
         })
     }
 
@@ -342,6 +388,36 @@ mod tests {
         let run = Scanner::default().run_as_resp2(input, 1, &mut out).unwrap();
         assert_eq!((run.frames, run.consumed), (1, input.len()));
         assert_eq!(out, b"*3\r\n$-1\r\n*2\r\n+a\r\n$-1\r\n$3\r\n_%1\r\n");
+    }
+
+    #[test]
+    fn an_unfinished_frame_is_held_back_unless_it_is_large_or_was_begun() {
+        let input = b"+OK\r\n$10\r\n01234";
+        let mut scanner = Scanner::default();
+        let run = scanner.run_whole(input, 9, 100).unwrap();
+        assert_eq!((run.frames, run.consumed), (1, 5));
+        assert!(scanner.at_boundary());
+        let run = scanner.run_whole(&input[5..], 9, 100).unwrap();
+        assert_eq!((run.frames, run.consumed), (0, 0));
+        let run = scanner.run_whole(&input[5..], 9, 9).unwrap();
+        assert_eq!((run.frames, run.consumed), (0, 10));
+        let run = scanner.run_whole(b"567", 9, 100).unwrap();
+        assert_eq!((run.frames, run.consumed), (0, 3), "begun is begun");
+        let run = scanner.run_whole(b"89\r\n*2\r\n", 9, 100).unwrap();
+        assert_eq!((run.frames, run.consumed), (1, 4));
+    }
+
+    #[test]
+    fn errors_are_seen_wherever_they_stand() {
+        for (input, errors) in [
+            (&b"+OK\r\n:1\r\n"[..], false),
+            (b"$5\r\n-ERR \r\n", false),
+            (b"-ERR x\r\n", true),
+            (b"+OK\r\n*2\r\n:1\r\n-ERR x\r\n", true),
+        ] {
+            let run = Scanner::default().run(input, 9).unwrap();
+            assert_eq!(run.errors, errors, "{input:?}");
+        }
     }
 
     #[test]

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::connect::{ConnectError, Established};
+use super::unanswered::Unanswered;
 use crate::cache::core::{FlightId, Tracking};
 use crate::cache::entry::Millis;
 use crate::cache::fence::SlotId;
 use crate::command::ttl::Found;
 use crate::id::ClientId;
-use crate::outbox::{Outbox, Pool};
+use crate::outbox::Pool;
 use crate::reactor::Bell;
 use crate::resp::{Protocol, Scanner};
 use crate::seam::BoxStream;
@@ -271,6 +272,13 @@ pub struct Awaited {
     pub end: u64,
 }
 
+/// Written and unanswered bytes that a link keeps, to be sent again when it is lost.
+const KEPT_SHARED_MAX: usize = 16 * 1024 * 1024;
+const KEPT_PINNED_MAX: usize = 2 * 1024 * 1024;
+
+/// Bytes of requests that share an entry: a client that never pauses must not keep them all for ever.
+const MERGED_BYTES_MAX: u64 = 16 * 1024;
+
 /// A dial and handshake under way.
 pub type Establishing = Pin<Box<dyn Future<Output = Result<Established, ConnectError>> + Send>>;
 
@@ -298,14 +306,12 @@ pub struct Link {
     pub bell: Arc<Bell>,
     /// The bell as the runtime wants it.
     pub waker: Waker,
-    /// Requests to be written.
-    pub output: Outbox,
-    /// Bytes ever queued.
-    pub queued: u64,
-    /// Bytes ever written.
-    pub written: u64,
+    /// Requests to be written, and those not answered yet.
+    pub output: Unanswered,
     /// Bytes of the requests that were answered.
     pub answered: u64,
+    /// Where the newest entry's requests begin.
+    newest_start: u64,
     /// Replies ever awaited: the place of the newest.
     pub asked: u64,
     /// Replies that have come.
@@ -372,10 +378,12 @@ impl Link {
             socket: Socket::Dialing(establishing),
             waker: Waker::from(Arc::clone(&bell)),
             bell,
-            output: Outbox::default(),
-            queued: 0,
-            written: 0,
+            output: Unanswered::new(match lane {
+                Lane::Tracked | Lane::General => KEPT_SHARED_MAX,
+                Lane::Pinned => KEPT_PINNED_MAX,
+            }),
             answered: 0,
+            newest_start: 0,
             asked: 0,
             replied: 0,
             pending: VecDeque::new(),
@@ -422,7 +430,9 @@ impl Link {
         pool: &mut Pool,
     ) {
         self.push_bytes(request, pool);
-        if let Some(Awaited {
+        let queued = self.output.queued();
+        if queued - self.newest_start < MERGED_BYTES_MAX
+            && let Some(Awaited {
             client: last,
             what:
                 What::Replies {
@@ -437,7 +447,7 @@ impl Link {
             && *last_resp2 == as_resp2
         {
             *count += 1;
-            *end = self.queued;
+            *end = queued;
             self.asked += 1;
             return;
         }
@@ -455,16 +465,19 @@ impl Link {
     #[inline]
     pub fn push_bytes(&mut self, bytes: &[u8], pool: &mut Pool) {
         self.output.writer(pool).extend_from_slice(bytes);
-        self.queued += bytes.len() as u64;
     }
 
     /// Adds an entry for the bytes queued last.
     pub fn expect(&mut self, client: ClientId, what: What) {
         self.asked += u64::from(what.replies());
+        self.newest_start = match self.awaited.back() {
+            Some(newest) => newest.end,
+            None => self.answered,
+        };
         self.awaited.push_back(Awaited {
             client,
             what,
-            end: self.queued,
+            end: self.output.queued(),
         });
     }
 
@@ -473,6 +486,7 @@ impl Link {
     pub fn pop_awaited(&mut self) -> Option<Awaited> {
         let front = self.awaited.pop_front()?;
         self.answered = front.end;
+        self.output.answered(front.end);
         Some(front)
     }
 

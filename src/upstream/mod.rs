@@ -3,3 +3,4 @@
 pub mod connect;
 pub mod link;
 pub mod registry;
+pub mod unanswered;
