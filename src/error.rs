@@ -2,6 +2,9 @@
 //!
 //! `NotSent` and `Unknown` never merge: the first is safe to retry, the second may have run. The README has the table.
 
+use std::fmt;
+use std::time::Duration;
+
 use crate::metrics::ErrorKind;
 use crate::seam::HostPort;
 
@@ -39,22 +42,44 @@ pub const UNREADABLE: &[u8] = b"-ERR Protocol error: invalid request\r\n";
 /// One client too many.
 pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
+/// What a request waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// What is wrong.
+    pub reason: &'static str,
+    /// Since when requests are held.
+    pub time: Duration,
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64();
+        write!(f, "; waited {seconds:.1} s: {}", self.reason)
+    }
+}
+
 /// No link to the primary.
-pub fn masterdown(address: Option<&HostPort>, reason: &str) -> String {
+pub fn masterdown(address: Option<&HostPort>, reason: &str, waited: Option<Waited>) -> String {
     let primary = primary(address);
+    let waited = shown(waited);
     format!(
-        "-MASTERDOWN gripfast: no link to {primary} ({reason}); the command was not \
+        "-MASTERDOWN gripfast: no link to {primary} ({reason}{waited}); the command was not \
          executed, it is safe to retry\r\n"
     )
 }
 
 /// The link was lost behind a request that was sent.
-pub fn outcome_unknown(address: Option<&HostPort>) -> String {
+pub fn outcome_unknown(address: Option<&HostPort>, waited: Option<Waited>) -> String {
     let primary = primary(address);
+    let waited = shown(waited);
     format!(
         "-ERR gripfast: outcome unknown: the link to {primary} was lost after the \
-         command was sent; it may or may not have been executed\r\n"
+         command was sent{waited}; it may or may not have been executed\r\n"
     )
+}
+
+fn shown(waited: Option<Waited>) -> String {
+    waited.map_or_else(String::new, |waited| waited.to_string())
 }
 
 /// All pinned links are in use.
@@ -83,10 +108,27 @@ mod tests {
             host: "redis".into(),
             port: 6379,
         };
+        let waited = Waited {
+            reason: "a failover was announced",
+            time: Duration::from_millis(2345),
+        };
+        assert_eq!(
+            waited.to_string(),
+            "; waited 2.3 s: a failover was announced"
+        );
         for (kind, text) in [
-            (ErrorKind::Masterdown, masterdown(Some(&address), "refused")),
-            (ErrorKind::Masterdown, masterdown(None, "not named yet")),
-            (ErrorKind::OutcomeUnknown, outcome_unknown(Some(&address))),
+            (
+                ErrorKind::Masterdown,
+                masterdown(Some(&address), "refused", Some(waited)),
+            ),
+            (
+                ErrorKind::Masterdown,
+                masterdown(None, "not named yet", None),
+            ),
+            (
+                ErrorKind::OutcomeUnknown,
+                outcome_unknown(Some(&address), Some(waited)),
+            ),
             (ErrorKind::NoPinnedLink, no_pinned_link(5)),
         ] {
             let says = match kind.delivery() {

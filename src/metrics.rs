@@ -8,6 +8,7 @@
 //! A metric is added in `definitions.rs`, counted here, and listed in the README; `tests/metrics.rs` compares.
 
 mod definitions;
+mod hold;
 mod labels;
 mod process;
 mod topology;
@@ -18,9 +19,11 @@ use metrics::{Counter, Gauge, Key, KeyName, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use definitions::{ALL, Definition, Kind, Label};
+pub use hold::HoldCounters;
 pub use labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Lane, RejectReason, RejectedPrimary,
-    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, HoldReason, Lane, Phase,
+    RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
+    Touched, TtlFinding, Verified,
 };
 pub use process::Process;
 pub use topology::{TopologyGauges, TopologyMetrics};
@@ -72,6 +75,8 @@ pub struct Counters {
     pub hits_verified: [u64; Verified::COUNT],
     /// How long before it was served the most outdated of them had been read, in milliseconds.
     pub staleness_worst_ms: u64,
+    /// Holds, and requests that are sent again.
+    pub hold: HoldCounters,
     /// Turns of the loop.
     pub loop_turns: u64,
     /// Client connections open now.
@@ -139,6 +144,7 @@ impl Recorder {
             cache_entries: self.gauge(&definitions::CACHE_ENTRIES),
             cache_bytes: self.gauge(&definitions::CACHE_BYTES),
             links_announcing: self.gauge(&definitions::LINKS_ANNOUNCING),
+            hold: hold::HoldMetrics::new(self),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
             links_open: self.gauges(&definitions::LINKS),
@@ -230,6 +236,7 @@ pub struct DataMetrics {
     cache_entries: Gauge,
     cache_bytes: Gauge,
     links_announcing: Gauge,
+    hold: hold::HoldMetrics,
     loop_turns: Counter,
     clients_open: Gauge,
     links_open: [Gauge; Lane::LINKS.len()],
@@ -250,6 +257,7 @@ impl DataMetrics {
         absolute(&self.received_bytes, &counters.received_bytes);
         absolute(&self.sent_bytes, &counters.sent_bytes);
         self.flush_cache(counters);
+        self.hold.flush(&counters.hold);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);
         for (gauge, links) in self.links_open.iter().zip(counters.links_open) {

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
-    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Kind, Lane, Recorder,
-    RejectReason, SessionRead, Side, Touched, TtlFinding, Verified,
+    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, HoldCounters,
+    HoldReason, Kind, Lane, Phase, Recorder, RejectReason, SessionRead, Side, Touched, TtlFinding,
+    Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -166,7 +167,7 @@ fn flush_publishes_each_count_under_its_label() {
         links_lost: [61, 62, 63, 0],
         received_bytes: [71, 72],
         sent_bytes: [81, 82],
-        session_reads: [101, 102, 103, 104],
+        session_reads: [101, 102, 103, 104, 105],
         touches: [111, 112],
         ttl_findings: [115, 116],
         cache_invalidations: 120,
@@ -178,6 +179,17 @@ fn flush_publishes_each_count_under_its_label() {
         cache_entries: 6,
         cache_bytes: 7,
         links_announcing: 8,
+        hold: HoldCounters {
+            holds: [171, 172, 173, 174, 175, 176, 177, 178, 179],
+            held: 181,
+            taken_back: 182,
+            refused: 183,
+            shed: 184,
+            gave_up: 185,
+            held_now: 9,
+            held_bytes: 10,
+            phase: 1,
+        },
         loop_turns: 90,
         clients_open: 5,
         links_open: [1, 2, 3, 0],
@@ -192,6 +204,13 @@ fn flush_publishes_each_count_under_its_label() {
     let plain = [
         ("gripfast_client_connections_accepted_total", 10.0),
         ("gripfast_loop_turns_total", 90.0),
+        ("gripfast_requests_held_total", 181.0),
+        ("gripfast_requests_taken_back_total", 182.0),
+        ("gripfast_requests_refused_total", 183.0),
+        ("gripfast_requests_shed_total", 184.0),
+        ("gripfast_clients_gave_up_total", 185.0),
+        ("gripfast_held_requests", 9.0),
+        ("gripfast_held_bytes", 10.0),
         ("gripfast_cache_invalidations_total", 120.0),
         ("gripfast_cache_oversized_total", 150.0),
         ("gripfast_cache_staleness_worst_seconds", 1.7),
@@ -205,7 +224,13 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 15] = [
+    let labelled: [(&str, &[&str], &[u64]); 17] = [
+        (
+            "gripfast_holds_total",
+            HoldReason::NAMES,
+            &counters.hold.holds,
+        ),
+        ("gripfast_failover_phase", Phase::NAMES, &[0, 1, 0, 0]),
         (
             "gripfast_session_ttl_findings_total",
             TtlFinding::NAMES,

@@ -338,6 +338,11 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
             .unwrap_or_default()
     }
 
+    /// Returns the slot of a key: writes are counted by slot.
+    pub fn slot(&self, key: &[u8]) -> SlotId {
+        self.fence.slot(key)
+    }
+
     /// A write to the key is about to be sent; what is returned ends it.
     pub fn write_sent(&mut self, key: &[u8]) -> SlotId {
         let slot = self.fence.slot(key);

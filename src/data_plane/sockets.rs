@@ -11,7 +11,7 @@ use crate::error;
 use crate::metrics::{CloseCause, DialOutcome, RejectReason, Side};
 use crate::proxy::CLIENT_OUTPUT_SOFT;
 use crate::seam::BoxStream;
-use crate::upstream::link::Socket;
+use crate::upstream::link::{Awaited, Socket, What};
 
 /// What one read call takes: enough for a deep pipeline, small enough to stay in the processor's cache.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -180,6 +180,7 @@ impl DataPlane {
                     *input = self.proxy.pool.take();
                 }
                 input.extend_from_slice(&self.scratch[consumed..total]);
+                self.proxy.note_input(index);
             }
         }
         self.proxy.clients[index as usize].bell.ring();
@@ -191,6 +192,9 @@ impl DataPlane {
         client.eof = true;
         if client.raw {
             return self.proxy.finish_raw(index);
+        }
+        if client.stall == Stall::Held {
+            return self.proxy.give_up(index);
         }
         if client.blocking || client.stall == Stall::Pinned {
             return self.proxy.remove_client(index, CloseCause::Client);
@@ -226,6 +230,13 @@ impl DataPlane {
                 Poll::Ready(Ok(())) if link.finished => Pin::new(stream).poll_shutdown(cx),
                 state => state,
             };
+            if let Some(Awaited {
+                what: What::Rest, ..
+            }) = link.awaited.front()
+            {
+                // Unread bytes are never sent again.
+                link.output.answered(link.output.written());
+            }
             if let Poll::Ready(Err(_)) = state {
                 // What the server answered before is still to be read; then the reading fails, too.
                 link.broken = true;

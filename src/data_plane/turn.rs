@@ -213,8 +213,12 @@ impl DataPlane {
             let Some(client) = self.proxy.client(id) else {
                 continue;
             };
-            let mut input = std::mem::take(&mut client.input);
             let unread = std::mem::take(&mut client.unread);
+            self.proxy.serve_rewound(id.index);
+            let Some(client) = self.proxy.client(id) else {
+                continue;
+            };
+            let mut input = std::mem::take(&mut client.input);
             let consumed = self.proxy.serve(id.index, &input);
             let client = &mut self.proxy.clients[id.index as usize];
             if consumed == input.len() {
@@ -226,6 +230,8 @@ impl DataPlane {
             if unread {
                 client.bell.ring();
             }
+            self.proxy.note_input(id.index);
+            let client = &mut self.proxy.clients[id.index as usize];
             // A denial is for the request that waited; if that one found another way, it is void.
             if client.stall == Stall::PinnedDenied {
                 client.stall = Stall::None;
@@ -268,6 +274,7 @@ impl DataPlane {
 
     fn publish(&mut self) {
         self.proxy.count_cache();
+        self.proxy.count_hold();
         let report = self.report();
         let counters = &mut self.proxy.counters;
         counters.clients_open = report.clients as u64;
@@ -320,6 +327,7 @@ impl Future for DataPlane {
                 break;
             }
         }
+        this.inbox.set_holding(this.proxy.is_holding());
         this.keep_time(cx);
         if this.proxy.is_draining() && this.proxy.clients.is_empty() {
             this.publish();

@@ -1,5 +1,6 @@
 //! One client connection: what it sent and was not yet handled, what it is still to be sent, what it has negotiated.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -69,6 +70,8 @@ pub enum Stall {
     Output,
     /// Its own link was lost; whether the server lives decides what it is told.
     Verdict,
+    /// It has to wait for a primary.
+    Held,
 }
 
 /// Where a client stands that asked WAIT or WAITAOF.
@@ -90,6 +93,45 @@ pub enum QueuedKeys {
     Some(Vec<Box<[u8]>>),
     /// Any, or too many to remember.
     Everything,
+}
+
+/// What a client awaited of a link that is gone or has refused it, in order: it comes before the client's input.
+#[derive(Debug)]
+pub enum Rewound {
+    /// Looked at as if it had just come.
+    Request {
+        /// As an array of bulk strings; several where they are one transaction.
+        bytes: Box<[u8]>,
+        /// The server may have run it, and its reply was lost; to run it once more is harmless.
+        may_have_run: bool,
+    },
+    /// An answer of ours that has its turn here.
+    Answer(Box<[u8]>),
+}
+
+impl Rewound {
+    /// Returns its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Request { bytes, .. } | Self::Answer(bytes) => bytes.len(),
+        }
+    }
+
+    /// Tells whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The transaction that a client is queueing on its own link, to be queued again on another one.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    /// Its requests from MULTI on, without EXEC.
+    pub bytes: Vec<u8>,
+    /// It grew past what is remembered.
+    pub cut: bool,
+    /// EXEC was sent.
+    pub ended: bool,
 }
 
 /// What a client has told of itself.
@@ -155,6 +197,20 @@ pub struct Client {
     pub held: Held,
     /// Raised with each MULTI and WATCH: an EXEC ends those before it, not those that follow in the same pipeline.
     pub held_count: u32,
+    /// What it awaited of a link that is gone or has refused it.
+    pub rewound: VecDeque<Rewound>,
+    /// What stands behind that while it is being taken back.
+    pub later: VecDeque<Rewound>,
+    /// A link has refused a request of it: what follows on that link is taken back, too, so that its order is kept.
+    pub rewinding: bool,
+    /// The transaction that it is queueing.
+    pub transcript: Option<Box<Transcript>>,
+    /// That transaction is still to be queued on its new link.
+    pub restore: bool,
+    /// What it watched was lost with a link: its next EXEC is answered as if something had changed.
+    pub watch_lost: bool,
+    /// Since when what is in flight may wait in the server.
+    pub blocked_since: Option<Instant>,
     /// The transaction (or WATCH) was lost together with its link: refused until the client ends it.
     pub poisoned: bool,
     /// Its bytes go over its own link unread, both ways, until one side closes.
@@ -212,6 +268,13 @@ impl Client {
             own: None,
             held: Held::default(),
             held_count: 0,
+            rewound: VecDeque::new(),
+            later: VecDeque::new(),
+            rewinding: false,
+            transcript: None,
+            restore: false,
+            watch_lost: false,
+            blocked_since: None,
             poisoned: false,
             raw: false,
             monitor: false,
@@ -253,7 +316,31 @@ impl Client {
         if self.held_count == held {
             self.held.multi = false;
             self.held.watch = false;
+            self.watch_lost = false;
+            self.transcript = None;
         }
+    }
+
+    /// Its transaction, or WATCH, is lost: refused until it ends it.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+        self.held = Held::default();
+        self.transcript = None;
+        self.restore = false;
+        self.watch_lost = false;
+        self.script_queued = false;
+    }
+
+    /// What it awaits is about to be taken back, in front of what was taken back before and is not sent again yet.
+    pub fn begin_rewind(&mut self) {
+        if self.later.is_empty() {
+            self.later = std::mem::take(&mut self.rewound);
+        }
+    }
+
+    /// All that it awaited was taken back.
+    pub fn end_rewind(&mut self) {
+        self.rewound.append(&mut self.later);
     }
 
     /// Returns how many requests it may have in flight.

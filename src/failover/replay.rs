@@ -16,6 +16,7 @@
 
 use crate::command::table::{Access, Command};
 use crate::command::time::{COMMANDS, OPTIONS, Time, find};
+use crate::failover::machine::Scope;
 use crate::resp::encode;
 
 /// What running a request a second time would do.
@@ -36,7 +37,7 @@ pub enum Class {
 pub enum Delivery {
     /// Not all of it was written to the socket, or nothing: the server can't have run it.
     Unwritten,
-    /// The server refused it before it ran ([`is_refused_by_node`]).
+    /// The server refused it before it ran ([`refusal`]).
     Refused,
     /// It was written, and the link was lost before the reply.
     Unanswered,
@@ -63,19 +64,26 @@ pub fn replay(class: Class, delivery: Delivery) -> Replay {
     }
 }
 
-/// Tells whether an error says that this node takes no such request now, and that it has not run: it would succeed at the
-/// primary, or in a moment.
+/// Reads whether an error says that this node takes no such request now, and that it has not run: it would succeed at the
+/// primary, or in a moment. Returns what the node refuses.
 ///
-/// Source: redis `src/server.c`, `processCommand`; valkey `src/server.c`, `getAndSetRedirection…` for `-REDIRECT`.
-pub fn is_refused_by_node(reply: &[u8]) -> bool {
-    const WORDS: [&[u8]; 5] = [
-        b"-READONLY ",
-        b"-LOADING ",
-        b"-MASTERDOWN ",
-        b"-NOREPLICAS ",
-        b"-REDIRECT ",
+/// Source: redis `src/server.c`, `processCommand` and `rejectCommand` (which makes it an EXECABORT where EXEC is refused);
+/// `src/blocked.c`, `disconnectAllBlockedClients`, for `-UNBLOCKED`; valkey `src/server.c` for `-REDIRECT`.
+pub fn refusal(reply: &[u8]) -> Option<Scope> {
+    const WORDS: [(&[u8], Scope); 6] = [
+        // A primary that was demoted; it may tell old things, too.
+        (b"READONLY ", Scope::All),
+        (b"NOREPLICAS ", Scope::Writes),
+        (b"LOADING ", Scope::All),
+        (b"MASTERDOWN ", Scope::All),
+        (b"REDIRECT ", Scope::All),
+        (b"UNBLOCKED ", Scope::All),
     ];
-    WORDS.iter().any(|word| reply.starts_with(word))
+    const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of: ";
+    let error = reply.strip_prefix(b"-")?;
+    let error = error.strip_prefix(ABORTED).unwrap_or(error);
+    let found = WORDS.iter().find(|(word, _)| error.starts_with(word))?;
+    Some(found.1)
 }
 
 /// Writes that leave the same state however often they run, whatever their arguments.
@@ -284,14 +292,19 @@ mod tests {
 
     #[test]
     fn refusals_of_a_node_are_told_from_other_errors() {
-        for reply in [
-            "-READONLY You can't write",
-            "-LOADING Redis is",
-            "-MASTERDOWN Link",
-            "-NOREPLICAS Not",
-            "-REDIRECT h:1",
+        for (reply, scope) in [
+            ("-READONLY You can't write", Scope::All),
+            ("-LOADING Redis is", Scope::All),
+            ("-MASTERDOWN Link", Scope::All),
+            ("-NOREPLICAS Not", Scope::Writes),
+            ("-REDIRECT h:1", Scope::All),
+            ("-UNBLOCKED force unblock", Scope::All),
+            (
+                "-EXECABORT Transaction discarded because of: READONLY You",
+                Scope::All,
+            ),
         ] {
-            assert!(is_refused_by_node(reply.as_bytes()));
+            assert_eq!(refusal(reply.as_bytes()), Some(scope), "{reply}");
         }
         for reply in [
             "-ERR x",
@@ -299,9 +312,10 @@ mod tests {
             "+READONLY ",
             "-OOM x",
             "-BUSY x",
+            "-EXECABORT Transaction discarded because of previous errors.",
             "$-1",
         ] {
-            assert!(!is_refused_by_node(reply.as_bytes()));
+            assert_eq!(refusal(reply.as_bytes()), None, "{reply}");
         }
     }
 }

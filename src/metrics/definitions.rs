@@ -3,8 +3,9 @@
 use metrics::Unit;
 
 use super::labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Lane, RejectReason, RejectedPrimary,
-    ReplicaState, SentinelState, SessionRead, Side, SwitchReason, Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, HoldReason, Lane, Phase,
+    RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
+    Touched, TtlFinding, Verified,
 };
 
 /// What kind of metric it is.
@@ -106,6 +107,15 @@ definitions! {
     LINKS_ANNOUNCING = gauge("gripfast_cache_tracking_links", Unit::Count, "Links on which the server announces changes");
     HITS_VERIFIED = counter("gripfast_cache_verified_total", Unit::Count, "Answers of the session cache that the primary was asked about, by what it said").by("result", Verified::NAMES);
     STALENESS_WORST = gauge("gripfast_cache_staleness_worst_seconds", Unit::Seconds, "How long before it was served the most outdated of them had been read");
+    FAILOVER_PHASE = gauge("gripfast_failover_phase", Unit::Count, "1 for the phase that the failover machine is in, else 0").by("phase", Phase::NAMES);
+    HOLDS = counter("gripfast_holds_total", Unit::Count, "How often requests began to be held, by the first sign of trouble").by("reason", HoldReason::NAMES);
+    REQUESTS_HELD = counter("gripfast_requests_held_total", Unit::Count, "Requests that began to wait for a primary");
+    REQUESTS_TAKEN_BACK = counter("gripfast_requests_taken_back_total", Unit::Count, "Requests of a lost or refusing link that were taken back to be sent again");
+    REQUESTS_REFUSED = counter("gripfast_requests_refused_total", Unit::Count, "Requests that a node refused for what it was at that moment (READONLY, LOADING and the like)");
+    REQUESTS_SHED = counter("gripfast_requests_shed_total", Unit::Count, "Requests refused here since a bound of the hold was hit");
+    CLIENTS_GAVE_UP = counter("gripfast_clients_gave_up_total", Unit::Count, "Clients that went away while a request of theirs was held");
+    HELD_NOW = gauge("gripfast_held_requests", Unit::Count, "Requests that wait for a primary");
+    HELD_BYTES = gauge("gripfast_held_bytes", Unit::Bytes, "Bytes of all that waits for a primary");
     LINKS = gauge("gripfast_links", Unit::Count, "Links to the primary open, by lane").by("lane", Lane::LINK_NAMES);
     LINK_DIALS = counter("gripfast_link_dials_total", Unit::Count, "Attempts to open a link, by outcome").by("outcome", DialOutcome::NAMES);
     LINKS_LOST = counter("gripfast_links_lost_total", Unit::Count, "Links that ended without our doing, by lane").by("lane", Lane::LINK_NAMES);

@@ -111,12 +111,52 @@ label! {
     SessionRead {
         /// Answered from the cache.
         Hit = "hit",
+        /// Answered from the cache while requests are held.
+        StaleHit = "stale_hit",
         /// Answered with the reply to the same read of another client, which was under way.
         Coalesced = "coalesced",
         /// Sent, and its reply may be kept.
         Miss = "miss",
         /// Sent, and its reply may not be kept.
         Passed = "passed",
+    }
+}
+
+label! {
+    /// Where the failover machine is.
+    Phase {
+        /// Requests flow.
+        Serving = "serving",
+        /// Requests wait for a primary.
+        Holding = "holding",
+        /// A primary was named, its first link is being opened.
+        Connecting = "connecting",
+        /// A bound was hit: requests are refused.
+        Shedding = "shedding",
+    }
+}
+
+label! {
+    /// What began a hold.
+    HoldReason {
+        /// No primary was named yet.
+        Unnamed = "unnamed",
+        /// A Sentinel began a failover.
+        Announced = "announced",
+        /// The Sentinels agreed that the primary is down.
+        ObjectivelyDown = "objectively_down",
+        /// The primary did not answer a ping.
+        Silent = "silent",
+        /// The primary became a replica, or restarted.
+        Changed = "changed",
+        /// The Sentinels named another one.
+        Superseded = "superseded",
+        /// The link was lost.
+        Unlinked = "unlinked",
+        /// The primary took no writes.
+        RefusesWrites = "refuses_writes",
+        /// The primary took nothing.
+        RefusesAll = "refuses_all",
     }
 }
 

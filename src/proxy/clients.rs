@@ -77,18 +77,18 @@ impl Proxy {
     pub(super) fn error_text(&self, kind: ErrorKind) -> String {
         let address = self.primary.as_ref();
         match kind {
-            ErrorKind::Masterdown => error::masterdown(
-                address,
-                match &self.registry.health {
+            ErrorKind::Masterdown => {
+                let reason = match &self.registry.health {
                     Health::Down { reason, .. } => reason,
                     Health::Starting => "not connected yet",
                     Health::Up => match &self.registry.refusing {
                         Some((_, reason)) => reason,
                         None => "link lost",
                     },
-                },
-            ),
-            ErrorKind::OutcomeUnknown => error::outcome_unknown(address),
+                };
+                error::masterdown(address, reason, self.waited())
+            }
+            ErrorKind::OutcomeUnknown => error::outcome_unknown(address, self.waited()),
             ErrorKind::NoPinnedLink => error::no_pinned_link(self.config.upstream.pinned_max),
         }
     }
@@ -118,6 +118,7 @@ impl Proxy {
             }
         }
         let gone = client.id(index);
+        self.failover.held.leave(gone);
         self.registry.waiting.retain(|(id, _)| *id != gone);
         self.wake_waiter();
     }
@@ -127,6 +128,7 @@ impl Proxy {
         self.draining = true;
         let indices: Vec<u32> = self.clients.iter().map(|(index, _)| index as u32).collect();
         for index in indices {
+            self.refuse_rewound(index);
             let client = &self.clients[index as usize];
             if client.inflight == 0 || client.raw || client.blocking {
                 self.close_after_flush(index, CloseCause::Drain);

@@ -12,7 +12,7 @@ use crate::resp::value;
 use crate::upstream::link::{Awaited, Check, Link, What};
 
 use super::Proxy;
-use super::replies::{ReplyError, Step};
+use super::replies::{HELD_BACK_MAX, ReplyError, Step};
 
 /// Bytes of one of our own replies, or of one push, that are collected; what says more says too much.
 pub(super) const COLLECTED_MAX: usize = 1024 * 1024;
@@ -78,14 +78,22 @@ impl Proxy {
         let first = link.scanner.at_boundary();
         let mut resp2 = std::mem::take(&mut self.rewritten);
         resp2.clear();
-        let run = link.scanner.run_as_resp2(bytes, 1, &mut resp2)?;
+        let before = link.scanner.clone();
+        let run = link.scanner.run_whole(bytes, 1, HELD_BACK_MAX)?;
         if run.consumed == 0 {
             self.rewritten = resp2;
             return Ok(Step::Starved);
         }
+        before
+            .clone()
+            .run_as_resp2(&bytes[..run.consumed], 1, &mut resp2)?;
         if first && let Some(cached) = &mut self.cached {
             link.joined = cached.core.arrives(flight, link.tracking);
+            if link.refused > 0 {
+                self.part_from_rewinding(index);
+            }
         }
+        let link = &mut self.links[index as usize];
         let seen = &bytes[..run.consumed];
         let leader = link.awaited.front().map(|front| front.client);
         let last = run.frames == 1;
@@ -120,6 +128,20 @@ impl Proxy {
         }
         self.rewritten = resp2;
         Ok(Step::Consumed(run.consumed))
+    }
+
+    /// Readers whose requests are being taken back leave the flight whose reply comes next.
+    #[cold]
+    fn part_from_rewinding(&mut self, index: u32) {
+        let (request, _) = self.front_request(index);
+        let joined = std::mem::take(&mut self.links[index as usize].joined);
+        let (leaving, staying): (Vec<ClientId>, Vec<ClientId>) = joined
+            .into_iter()
+            .partition(|id| self.client(*id).is_some_and(|client| client.rewinding));
+        for reader in leaving {
+            self.take_back_joined(index, reader, &request);
+        }
+        self.links[index as usize].joined = staying;
     }
 
     fn pass_part(&mut self, id: ClientId, part: &[u8], last: bool) {
@@ -166,7 +188,11 @@ impl Proxy {
         let first = link.scanner.at_boundary();
         let mut resp2 = std::mem::take(&mut self.rewritten);
         resp2.clear();
-        let run = link.scanner.run_as_resp2(bytes, 1, &mut resp2)?;
+        let before = link.scanner.clone();
+        let run = link.scanner.run_whole(bytes, 1, HELD_BACK_MAX)?;
+        before
+            .clone()
+            .run_as_resp2(&bytes[..run.consumed], 1, &mut resp2)?;
         let (seen, last) = (&bytes[..run.consumed], run.frames == 1);
         if run.consumed > 0 {
             if first && let Some(cached) = &mut self.cached {

@@ -81,10 +81,7 @@ impl Proxy {
                 }
                 self.reply(request, |out| facts.write_hello_refusal(out))
             }
-            None => {
-                self.refuse(request.client, ErrorKind::Masterdown);
-                Taken::Bytes(request.length)
-            }
+            None => self.no_link(&request),
         }
     }
 
@@ -127,6 +124,11 @@ impl Proxy {
         if !known || client.own.is_some() {
             return self.send_settling(request, Settle::Select(database));
         }
+        // What is in flight may have to be sent again, to the database that it is for.
+        if client.inflight > 0 && client.database != database {
+            client.stall = Stall::Lane;
+            return Taken::Stalled;
+        }
         client.database = database;
         self.warm(request.client);
         self.reply(request, |out| out.extend_from_slice(b"+OK\r\n"))
@@ -154,6 +156,14 @@ impl Proxy {
         {
             return self.send_settling(request, Settle::Hello);
         }
+        // What is in flight may have to be asked again, in the protocol that it is for.
+        let changes = hello
+            .protocol
+            .is_some_and(|wanted| wanted != client.protocol);
+        if client.inflight > 0 && changes {
+            client.stall = Stall::Lane;
+            return Taken::Stalled;
+        }
         client.by_library = true;
         client.locked &= hello.auth.is_none();
         if let Some(protocol) = hello.protocol {
@@ -172,8 +182,7 @@ impl Proxy {
     /// Nothing is known of the server yet: the first link, which is being dialled, tells.
     fn hello_without_facts(&mut self, request: Request<'_>) -> Taken {
         if self.must_wait() {
-            self.refuse(request.client, ErrorKind::Masterdown);
-            return Taken::Bytes(request.length);
+            return self.no_link(&request);
         }
         let client = &mut self.clients[request.client as usize];
         client.stall = Stall::Greeting;
@@ -268,6 +277,7 @@ impl Proxy {
             Ok(Some(link)) => self.introduce(request.client, link),
             Ok(None) => return Taken::Stalled,
             // Not left to the call below: asked twice, a client that has waited long enough would begin to wait anew.
+            Err(ErrorKind::Masterdown) => return self.no_link(&request),
             Err(kind) => {
                 self.refuse(request.client, kind);
                 return Taken::Bytes(request.length);
@@ -313,10 +323,7 @@ impl Proxy {
     fn unknown_client_word(&mut self, request: Request<'_>, word: &[u8]) -> Taken {
         match self.facts.clone() {
             Some(facts) => self.reply(request, |out| facts.write_unknown_client_word(out, word)),
-            None => {
-                self.refuse(request.client, ErrorKind::Masterdown);
-                Taken::Bytes(request.length)
-            }
+            None => self.no_link(&request),
         }
     }
 

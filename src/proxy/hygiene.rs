@@ -95,7 +95,7 @@ impl Proxy {
     }
 
     /// The server's clock if it is known, else ours: what is compared with it are days.
-    fn server_wall(&mut self, client: u32) -> u64 {
+    pub(super) fn server_wall(&mut self, client: u32) -> u64 {
         let link = self.tracked(client);
         let clock = link.and_then(|link| self.links[link.index as usize].probing.clock);
         match clock {
@@ -224,8 +224,7 @@ impl Proxy {
             }
         };
         let Some(link) = self.shared(lane, request.client) else {
-            self.refuse(request.client, crate::metrics::ErrorKind::Masterdown);
-            return Err(Taken::Bytes(request.length));
+            return Err(self.no_link(request));
         };
         match self.may_send(request.client, link) {
             true => Ok(link),

@@ -121,6 +121,7 @@ impl Proxy {
         {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
+        self.tick_failover();
         self.deny_late_waiters();
         self.probe_links();
         self.keep_cache_up();
@@ -140,6 +141,7 @@ impl Proxy {
             .into_iter()
             .chain(waiter)
             .chain(self.next_probe())
+            .chain(self.next_failover_tick())
             .min()
     }
 

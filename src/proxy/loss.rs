@@ -1,15 +1,17 @@
-//! A link is lost, or could not be opened: everybody who awaits something of it gets a clear answer.
+//! A link is lost, or could not be opened: what is awaited of it is taken back, or gets a clear answer.
 
 use crate::cache::core::Tracking;
 use crate::downstream::client::{Barrier, Stall};
+use crate::failover::machine::{Event, Scope};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, DialOutcome, ErrorKind};
-use crate::resp::{Protocol, request_bytes};
+use crate::resp::Protocol;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::link::{Awaited, Lane, Link, Settle, What};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
+use super::rewind::Owed;
 
 impl Proxy {
     /// The primary answers.
@@ -18,7 +20,7 @@ impl Proxy {
             tracing::info!(address = %self.address(), "primary reached");
             self.registry.health = Health::Up;
         }
-        self.server_lives();
+        self.failover_event(Event::LinkUp);
     }
 
     /// A dial came to nothing: what was queued on the link was not sent.
@@ -31,7 +33,8 @@ impl Proxy {
         };
         self.counters.link_dials[outcome.index()] += 1;
         let link = &self.links[index as usize];
-        if link.lane == Lane::Tracked && link.database == 0 {
+        let probe = link.lane == Lane::Tracked && link.database == 0;
+        if probe {
             let reason = with_cause(error);
             let news = !matches!(&self.registry.health, Health::Down { reason: old, .. } if *old == reason);
             self.registry.note_failure(reason, self.now);
@@ -39,13 +42,24 @@ impl Proxy {
                 let address = self.address();
                 tracing::warn!(%address, %reason, "waiting for the primary");
             }
+            self.failover_event(Event::LinkLost);
         }
-        let probe = link.lane == Lane::Tracked && link.database == 0;
         self.servers_words = error.servers_words().map(str::to_owned);
-        if !probe && self.servers_words.is_none() {
-            self.registry.note_refusal(with_cause(error), self.now);
+        match error {
+            // The server itself has answered: so is whoever asked.
+            ConnectError::Refused { .. } if !probe || self.servers_words.is_some() => {
+                if self.servers_words.is_none() {
+                    self.registry.note_refusal(with_cause(error), self.now);
+                }
+                self.end_link(index, Fate::Told);
+            }
+            _ => {
+                if !probe {
+                    self.failover_event(Event::Refused(Scope::All));
+                }
+                self.end_link(index, Fate::TakenBack);
+            }
         }
-        self.fail_link(index);
         self.servers_words = None;
         if probe {
             self.server_is_gone();
@@ -62,19 +76,30 @@ impl Proxy {
             tracing::info!(lane = lane.metric().as_str(), database = link.database, %cause, "link lost");
         }
         let probe = lane == Lane::Tracked && link.database == 0;
+        self.note_link_gone(index);
+        // Told before anybody is taken back: who is waits then.
+        if probe {
+            self.failover_event(Event::LinkLost);
+        }
         self.fail_link(index);
-        match (probe, self.is_draining()) {
-            (true, false) => {
+        if probe {
+            self.server_is_gone();
+            if !self.is_draining() {
                 self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
             }
-            // Nobody dials any more, so nothing else would decide what those are told who lost a link of their own.
-            (true, true) => self.server_is_gone(),
-            (false, _) => {}
         }
     }
 
-    /// Removes a link and answers, in order, what is awaited of it.
+    /// Removes a link: what is awaited of it is taken back, or, where nobody will dial any more, answered.
     pub(super) fn fail_link(&mut self, index: u32) {
+        let fate = match self.is_draining() {
+            true => Fate::Told,
+            false => Fate::TakenBack,
+        };
+        self.end_link(index, fate);
+    }
+
+    fn end_link(&mut self, index: u32, fate: Fate) {
         let serial = self.links[index as usize].serial;
         let id = LinkId { index, serial };
         self.registry.forget(id);
@@ -90,12 +115,11 @@ impl Proxy {
             self.forget(&awaited.what);
         }
         self.end_all_pending(&mut link);
-        let sent = link.output.written();
-        let awaited = std::mem::take(&mut link.awaited);
+        let owed = Owed::of(&mut link);
         match link.owner {
-            Some(owner) => self.own_link_lost(owner, link, awaited.into(), half_sent.is_some()),
+            Some(owner) => self.own_link_lost(owner, &link, owed, half_sent.is_some(), fate),
             None => {
-                // Half a reply is out: no error can follow it on that connection.
+                // Half a reply is out: nothing can follow it on that connection.
                 for client in half_sent
                     .into_iter()
                     .chain(std::mem::take(&mut link.joined))
@@ -104,24 +128,38 @@ impl Proxy {
                         self.close_after_flush(client.index, CloseCause::UpstreamLost);
                     }
                 }
-                self.fail_awaited(awaited.into(), half_sent, link.answered, sent);
+                match fate {
+                    Fate::TakenBack => self.rewind_shared(owed, half_sent),
+                    Fate::Told => self.fail_awaited(owed, half_sent),
+                }
             }
         }
         self.uncongest();
         self.wake_waiter();
     }
 
+    /// Leaves every link, whatever its health.
+    pub(super) fn fail_all_links(&mut self) {
+        let id = |(index, link): (usize, &Link)| LinkId {
+            index: index as u32,
+            serial: link.serial,
+        };
+        let old: Vec<LinkId> = self.links.iter().map(id).collect();
+        for link in old {
+            if self.link(link).is_some() {
+                self.note_link_gone(link.index);
+                self.fail_link(link.index);
+            }
+        }
+        self.server_is_gone();
+    }
+
     /// Answers what was awaited of a lost link, but for the client that got half a reply, which is closed: to it our text
-    /// would be the other half. `answered` and `sent` count the bytes of requests answered before and written.
-    fn fail_awaited(
-        &mut self,
-        awaited: Vec<Awaited>,
-        half_sent: Option<ClientId>,
-        answered: u64,
-        sent: u64,
-    ) {
-        let mut start = answered;
-        for Awaited { client, what, end } in awaited {
+    /// would be the other half.
+    fn fail_awaited(&mut self, owed: Owed, half_sent: Option<ClientId>) {
+        let sent = owed.output.written();
+        let mut start = owed.answered;
+        for Awaited { client, what, end } in owed.awaited {
             let unsent = start >= sent;
             start = end;
             for reader in self.abandon(&what) {
@@ -132,6 +170,7 @@ impl Proxy {
             }
             let (count, write) = match what {
                 What::Replies { count, write, .. } => (count, write),
+                What::Head { count } => (count, true),
                 What::Flight { .. } | What::Flights { .. } => (1, false),
                 What::Proof { write, .. } => (1, write),
                 What::Counted { .. }
@@ -185,7 +224,7 @@ impl Proxy {
     }
 
     /// A read that was under way is not answered any more: nothing of it is kept. Returns who joined it.
-    fn abandon(&mut self, what: &What) -> Vec<ClientId> {
+    pub(super) fn abandon(&mut self, what: &What) -> Vec<ClientId> {
         let Some(cached) = &mut self.cached else {
             return Vec::new();
         };
@@ -207,44 +246,38 @@ impl Proxy {
     }
 
     /// A client's own link is lost. If the server lives, somebody closed that one connection, and the client's is closed
-    /// as Redis would have closed it; if not, the client keeps its connection and gets errors.
+    /// as Redis would have closed it; if not, the client keeps its connection and what it asked is asked again.
     fn own_link_lost(
         &mut self,
         owner: ClientId,
-        link: Link,
-        awaited: Vec<Awaited>,
+        link: &Link,
+        mut owed: Owed,
         half_sent: bool,
+        fate: Fate,
     ) {
         let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
-        let undecided = self.in_doubt || probe.is_none() && self.is_draining();
+        let probe = probe.filter(|probe| self.links[probe.index as usize].is_up());
         let Some(client) = self.client(owner) else {
             return;
         };
         client.own = None;
-        if client.raw || half_sent || client.upload.is_some() {
+        if client.raw || half_sent {
             self.close_after_flush(owner.index, CloseCause::LinkKilled);
             return;
         }
-        let verdict = Verdict {
-            client: owner,
-            awaited,
-            answered: link.answered,
-            sent: link.output.written(),
-        };
-        if !link.is_up() || undecided {
-            self.tell_loss(verdict);
-            return;
-        }
-        client.stall = Stall::Verdict;
-        self.verdicts.push(verdict);
-        // The link that watches the server answers, or is lost and dialled again: both decide.
-        if let Some(probe) = probe
-            && let target = &mut self.links[probe.index as usize]
-            && target.is_up()
-        {
-            target.push_bytes(&request_bytes(&["PING"]), &mut self.pool);
-            target.expect(ClientId::NOBODY, What::Verdict);
-            self.touch_link(probe);
+        owed.refused = link.demoted;
+        match (fate, probe) {
+            (Fate::Told, _) => self.tell_loss(owner, owed),
+            // The link that watches the server answers, or is lost as well: both decide.
+            (Fate::TakenBack, Some(probe)) if link.is_up() && !link.demoted && !self.in_doubt => {
+                self.clients[owner.index as usize].stall = Stall::Verdict;
+                self.verdicts.push(Verdict {
+                    client: owner,
+                    owed,
+                });
+                self.send_ours(probe, &["PING"], What::Verdict);
+            }
+            (Fate::TakenBack, _) => self.rewind_own(owner, owed),
         }
     }
 
@@ -257,25 +290,23 @@ impl Proxy {
         }
     }
 
-    /// The server does not answer: whoever lost a link is told so.
+    /// The server does not answer: what was asked of it is asked again of whoever is the primary.
     pub(super) fn server_is_gone(&mut self) {
-        for verdict in std::mem::take(&mut self.verdicts) {
-            self.tell_loss(verdict);
+        let told = self.is_draining();
+        for Verdict { client, owed } in std::mem::take(&mut self.verdicts) {
+            match told {
+                true => self.tell_loss(client, owed),
+                false => self.rewind_own(client, owed),
+            }
         }
     }
 
-    fn tell_loss(&mut self, verdict: Verdict) {
-        let Verdict {
-            client: id,
-            awaited,
-            answered,
-            sent,
-        } = verdict;
+    fn tell_loss(&mut self, id: ClientId, owed: Owed) {
         let Some(client) = self.client(id) else {
             return;
         };
         // An EXEC or DISCARD in flight has its own answer below; there is nothing left to be ended.
-        let ended = awaited.last().is_some_and(|last| {
+        let ended = owed.awaited.last().is_some_and(|last| {
             matches!(
                 last.what,
                 What::Settle(Settle::Exec { .. } | Settle::Discard { .. })
@@ -283,23 +314,33 @@ impl Proxy {
         });
         client.poisoned = (client.held.multi || client.held.watch) && !ended;
         client.held = Default::default();
+        client.transcript = None;
         client.script_queued = false;
         client.lane = None;
         client.stall = Stall::None;
-        self.fail_awaited(awaited, None, answered, sent);
+        let upload = client.upload.is_some();
+        self.fail_awaited(owed, None);
+        if upload {
+            self.close_after_flush(id.index, CloseCause::UpstreamLost);
+        }
         self.resume.push(id);
     }
+}
+
+/// What becomes of those who await something of a link that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// What they asked is asked again.
+    TakenBack,
+    /// They get an error.
+    Told,
 }
 
 /// What a client awaited of its own link, which was lost.
 #[derive(Debug)]
 pub(super) struct Verdict {
     client: ClientId,
-    awaited: Vec<Awaited>,
-    /// Bytes of the requests answered before.
-    answered: u64,
-    /// Bytes written.
-    sent: u64,
+    owed: Owed,
 }
 
 /// An error and what caused it, in one line.

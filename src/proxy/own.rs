@@ -48,6 +48,9 @@ impl Proxy {
                 target.expect(id, What::Settle(settle));
             }
         }
+        if !exec && self.clients[request.client as usize].held.multi {
+            self.note_transcript(request.client, request.bytes);
+        }
         match exec {
             true => {
                 self.note_exec(request.client, link);
@@ -178,7 +181,10 @@ impl Proxy {
                 return Ok(None);
             }
             None => match self.acquire(index, database)? {
-                Some(link) => link,
+                Some(link) => {
+                    self.restore_transaction(index, link);
+                    link
+                }
                 None => return Ok(None),
             },
         };
@@ -211,6 +217,10 @@ impl Proxy {
         match found {
             Ok(Some(link)) => Ok(link),
             Ok(None) => Err(Taken::Stalled),
+            Err(ErrorKind::Masterdown) if self.may_wait() => {
+                self.hold_client(index, length);
+                Err(Taken::Stalled)
+            }
             Err(kind) => {
                 self.refuse(index, kind);
                 Err(Taken::Bytes(length))

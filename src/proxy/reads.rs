@@ -8,7 +8,7 @@ use crate::cache::shape;
 use crate::command::table::CachedRead;
 use crate::downstream::client::Stall;
 use crate::id::{ClientId, LinkId};
-use crate::metrics::{ErrorKind, Lane as LaneMetric, SessionRead, Verified};
+use crate::metrics::{Lane as LaneMetric, SessionRead, Verified};
 use crate::resp::{Protocol, encode};
 use crate::upstream::link::{Check, Lane, Proof, What};
 
@@ -17,7 +17,7 @@ use super::cached::Cached;
 use super::requests::{Request, Taken};
 
 /// Keys of one MGET that are looked up and kept; a longer one passes.
-const MGET_MAX: usize = 64;
+pub(super) const MGET_MAX: usize = 64;
 
 /// Replies that a link may owe before hits are no more checked on it.
 const CHECKS_MAX: usize = 1024;
@@ -40,7 +40,7 @@ impl Served {
 }
 
 /// What must have been accepted by the server once before it is answered from the reply to another command.
-fn proof(read: CachedRead) -> Proof {
+pub(super) fn proof(read: CachedRead) -> Proof {
     Proof(1 << (read as u32))
 }
 
@@ -72,8 +72,7 @@ impl Proxy {
     /// What became of the request instead.
     fn link_to_read(&mut self, request: &Request<'_>) -> Result<LinkId, Taken> {
         let Some(link) = self.shared(Lane::Tracked, request.client) else {
-            self.refuse(request.client, ErrorKind::Masterdown);
-            return Err(Taken::Bytes(request.length));
+            return Err(self.no_link(request));
         };
         let client = &mut self.clients[request.client as usize];
         if client.inflight > 0 && client.lane != Some(link) {

@@ -7,10 +7,15 @@ use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{ClearCause, CloseCause};
 use crate::resp::{FrameError, Scanner, value};
-use crate::upstream::link::{Awaited, Lane, Settle, What};
+use crate::upstream::link::{Awaited, Lane, What};
 
 use super::Proxy;
 use super::flights::{COLLECTED_MAX, Whole};
+use super::refusal::{Taking, before_refusal};
+
+/// Bytes of an unfinished reply that wait for its end, so that a link that is lost leaves nobody with half of it. A larger
+/// one is passed as it comes.
+pub(super) const HELD_BACK_MAX: usize = 256 * 1024;
 
 /// Why a link's bytes make no sense; the link is given up.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +26,9 @@ pub enum ReplyError {
     /// A push about changed keys that names none.
     #[error("an invalidation that can't be read")]
     BadPush,
+    /// It refuses what belongs to a transaction on it: that is queued again on another link.
+    #[error("the server takes no such request any more")]
+    Demoted,
     /// A reply that nobody awaits.
     #[error("a reply that was not asked for")]
     Unexpected,
@@ -68,9 +76,13 @@ impl Proxy {
                 ..
             }) = link.pop_awaited()
         {
-            if self.client(client).is_some() {
-                self.write_to_client(client.index, |out| out.extend_from_slice(&answer));
-                self.answered(client, 1);
+            match self.client(client).map(|client| client.rewinding) {
+                Some(false) => {
+                    self.write_to_client(client.index, |out| out.extend_from_slice(&answer));
+                    self.answered(client, 1);
+                }
+                Some(true) => self.take_back_answer(client, &answer),
+                None => {}
             }
         }
     }
@@ -81,6 +93,13 @@ impl Proxy {
         if link.in_push || (link.scanner.at_boundary() && bytes[0] == b'>') {
             return self.pass_push(index, bytes);
         }
+        if link.scanner.at_boundary() && (bytes[0] == b'-' || link.refused > 0) {
+            match self.take_back_reply(index, bytes)? {
+                Taking::Starved => return Ok(Step::Starved),
+                Taking::Passes => {}
+            }
+        }
+        let link = &mut self.links[index as usize];
         match link.awaited.front_mut() {
             None => Err(ReplyError::Unexpected),
             Some(Awaited { client, what, .. }) => match what {
@@ -125,6 +144,10 @@ impl Proxy {
                     }
                     self.pass_replies(index, id, 1, as_resp2, bytes)
                 }
+                What::Head { count } => {
+                    let (id, count) = (*client, *count);
+                    self.keep_head(index, id, count, bytes)
+                }
                 What::Refreshed { .. } => self.pass_refreshed(index, bytes),
                 What::Exec { .. } => self.pass_exec(index, bytes),
                 What::Wrapped(_) => self.pass_wrapped(index, bytes),
@@ -153,31 +176,33 @@ impl Proxy {
         bytes: &[u8],
     ) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
+        let before = link.scanner.clone();
+        let mut run = link.scanner.run_whole(bytes, left, HELD_BACK_MAX)?;
+        if run.errors
+            && let Some(front) = before_refusal(before.clone(), bytes, run.frames)
+        {
+            link.scanner = Scanner::default();
+            run = front;
+        }
         let client = self
             .clients
             .get_mut(id.index as usize)
             .filter(|client| client.serial == id.serial);
-        let run = match client {
-            None => link.scanner.run(bytes, left)?,
-            Some(client) => {
-                let out = client.output.writer(&mut self.pool);
-                let run = if as_resp2 {
-                    let before = out.len();
-                    let run = link.scanner.run_as_resp2(bytes, left, out);
-                    // What was rewritten before the bytes made no sense is answered with an error, like the rest.
-                    run.inspect_err(|_| out.truncate(before))?
-                } else {
-                    let run = link.scanner.run(bytes, left)?;
-                    out.extend_from_slice(&bytes[..run.consumed]);
-                    run
-                };
-                if run.consumed > 0 && !client.dirty {
-                    client.dirty = true;
-                    self.dirty_clients.push(id.index);
+        if let Some(client) = client
+            && run.consumed > 0
+        {
+            let (out, seen) = (client.output.writer(&mut self.pool), &bytes[..run.consumed]);
+            match as_resp2 && run.resp3 {
+                true => {
+                    before.clone().run_as_resp2(seen, left, out)?;
                 }
-                run
+                false => out.extend_from_slice(seen),
             }
-        };
+            if !client.dirty {
+                client.dirty = true;
+                self.dirty_clients.push(id.index);
+            }
+        }
         if run.frames == left {
             link.pop_awaited();
         } else if run.frames > 0
@@ -224,117 +249,48 @@ impl Proxy {
                     let found = std::mem::take(found);
                     self.count_block(&found, frame);
                 }
-                // To be counted it has to be whole.
-                None if !found.is_empty() && bytes.len() < COLLECTED_MAX => {
+                // To be counted it has to be whole, and so nobody gets half of it.
+                None if bytes.len() < HELD_BACK_MAX.max(found.len().min(1) * COLLECTED_MAX) => {
                     return Ok(Step::Starved);
                 }
                 None => {}
+            }
+            let head = std::mem::take(&mut self.links[index as usize].head);
+            if self.client(id).is_some() {
+                self.write_to_client(id.index, |out| out.extend_from_slice(&head));
             }
         }
         self.pass_replies(index, id, 1, as_resp2, bytes)
     }
 
-    /// A reply that also changes our state: judged by its first bytes, applied once it is whole.
-    fn pass_settling(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+    /// The replies to a whole transaction before that to its EXEC: kept until that has come.
+    fn keep_head(
+        &mut self,
+        index: u32,
+        id: ClientId,
+        count: u32,
+        bytes: &[u8],
+    ) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
-        let first = link.scanner.at_boundary();
-        let run = link.scanner.run(bytes, 1)?;
+        let run = link.scanner.run(bytes, count)?;
         if run.consumed == 0 {
             return Ok(Step::Starved);
         }
-        let Some(front) = link.awaited.front() else {
-            return Err(ReplyError::Unexpected);
-        };
-        let id = front.client;
-        if first {
-            let refused = match &front.what {
-                What::Settle(Settle::Unknown) => !bytes.starts_with(b"-ERR unknown command"),
-                _ => bytes[0] == b'-',
-            };
-            // HELLO judges the user before it does anything, AUTH does nothing else.
-            link.user_refused = match &front.what {
-                What::Settle(Settle::Auth) => refused,
-                What::Settle(Settle::Hello) => bytes.starts_with(b"-WRONGPASS"),
-                _ => false,
-            };
-            link.settle_ok = !refused;
+        link.head.extend_from_slice(&bytes[..run.consumed]);
+        if run.frames == count {
+            link.pop_awaited();
+        } else if let Some(Awaited {
+            what: What::Head { count },
+            ..
+        }) = link.awaited.front_mut()
+        {
+            *count -= run.frames;
         }
-        let ok = link.settle_ok;
-        if self.client(id).is_some() {
-            let seen = &bytes[..run.consumed];
-            self.write_to_client(id.index, |out| out.extend_from_slice(seen));
-        }
-        if run.frames == 1 {
-            let link = &mut self.links[index as usize];
-            let serial = link.serial;
-            if let Some(Awaited {
-                what: What::Settle(settle),
-                ..
-            }) = link.pop_awaited()
-            {
-                self.note_replied(index, 1);
-                self.settle(LinkId { index, serial }, id, settle, ok);
-            }
-            self.answered(id, 1);
+        if run.frames > 0 {
+            self.note_replied(index, run.frames);
+            self.answered(id, run.frames);
         }
         Ok(Step::Consumed(run.consumed))
-    }
-
-    fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
-        self.forget(&What::Settle(settle.clone()));
-        let now = self.now;
-        let sent_on = &mut self.links[link.index as usize];
-        if std::mem::take(&mut sent_on.user_refused) {
-            sent_on.spent = sent_on.was_spent;
-        }
-        match settle {
-            Settle::Select(database) if ok => {
-                let known = &mut self.known_databases;
-                if known.len() <= database as usize {
-                    known.resize(database as usize + 1, false);
-                }
-                known[database as usize] = true;
-                self.links[link.index as usize].database = database;
-                if let Some(client) = self.client(id) {
-                    client.database = database;
-                    self.warm(id.index);
-                }
-            }
-            Settle::Pause(milliseconds) if ok => {
-                self.paused_until = now.checked_add(std::time::Duration::from_millis(milliseconds));
-            }
-            Settle::Unpause if ok => self.paused_until = None,
-            // A user of its own, or words that only the server understood.
-            Settle::Auth | Settle::Hello if ok => {
-                if self.client(id).is_some() {
-                    self.make_raw(id.index, link);
-                }
-            }
-            Settle::Unknown if !ok => {
-                if self.client(id).is_some() {
-                    self.make_raw(id.index, link);
-                }
-            }
-            Settle::Exec { held, .. } => {
-                if let Some(client) = self.client(id) {
-                    client.end_held(held);
-                }
-            }
-            Settle::Discard { held } | Settle::Unwatch { held } if ok => {
-                if let Some(client) = self.client(id) {
-                    client.end_held(held);
-                }
-            }
-            Settle::Select(_)
-            | Settle::Pause(_)
-            | Settle::Unpause
-            | Settle::Auth
-            | Settle::Hello
-            | Settle::Unknown
-            | Settle::Discard { .. }
-            | Settle::Unwatch { .. }
-            | Settle::Script => {}
-        }
     }
 
     /// Pushes go to the owner of a pinned link; on a shared one they are nobody's.

@@ -54,6 +54,10 @@ impl<'a> Request<'a> {
 impl Proxy {
     /// Handles what a client has sent; returns the number of bytes that are done with.
     pub fn serve(&mut self, index: u32, input: &[u8]) -> usize {
+        // What was taken back of it comes first.
+        if !self.clients[index as usize].rewound.is_empty() && self.failover.replaying.is_none() {
+            return 0;
+        }
         self.look_at_clock();
         let mut words = std::mem::take(&mut self.words);
         let mut at = 0;
@@ -147,6 +151,11 @@ impl Proxy {
         if client.poisoned {
             return self.dispatch_poisoned(request);
         }
+        if let Some(scope) = self.failover.gate
+            && let Some(taken) = self.stop(&request, scope)
+        {
+            return taken;
+        }
         match self.is_judged(&request) {
             true => self.dispatch_judged(request),
             false => self.dispatch_plain(request),
@@ -213,8 +222,7 @@ impl Proxy {
         link_protocol: Protocol,
     ) -> Taken {
         let Some(link) = self.shared(lane, request.client) else {
-            self.refuse(request.client, ErrorKind::Masterdown);
-            return Taken::Bytes(request.length);
+            return self.no_link(&request);
         };
         if !self.may_send(request.client, link) {
             return Taken::Stalled;

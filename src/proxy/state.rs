@@ -22,8 +22,10 @@ use crate::upstream::link::Link;
 use crate::upstream::registry::Registry;
 
 use super::cached::Cached;
+use super::hold::Failover;
 use super::hygiene::Hygiene;
 use super::loss::Verdict;
+use super::stale::Stale;
 use super::switch;
 
 /// All state of the data path.
@@ -34,6 +36,10 @@ pub struct Proxy {
     pub(super) primary: Option<HostPort>,
     /// Who answers at that address may be another process, maybe empty: nothing is dialled until it is confirmed.
     pub(super) in_doubt: bool,
+    /// Which requests wait for a primary.
+    pub(super) failover: Failover,
+    /// What is answered meanwhile.
+    pub(super) stale: Stale,
     pub(super) ready: Arc<Ready>,
     pub(super) table: Table,
     /// Client connections.
@@ -122,9 +128,13 @@ impl Proxy {
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
         }
+        let now = Instant::now();
+        let failover = Failover::new(config.hold.clone(), primary.is_some(), now);
         Self {
             config,
             dial,
+            failover,
+            stale: Stale::default(),
             primary,
             in_doubt: false,
             ready,
@@ -156,7 +166,7 @@ impl Proxy {
             condemned: Vec::new(),
             verdicts: Vec::new(),
             paused_until: None,
-            now: Instant::now(),
+            now,
             counters: Counters::default(),
             serial: 0,
             draining: false,

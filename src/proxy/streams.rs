@@ -35,6 +35,10 @@ impl Proxy {
                 false => self.leave_to_server(index, input),
             };
         }
+        if self.may_wait() {
+            self.hold_client(index, input.len());
+            return Taken::Stalled;
+        }
         let Some(link) = (match self.own_link(index) {
             Ok(link) => link,
             Err(taken) => return self.skip_refused(index, taken),
@@ -80,6 +84,11 @@ impl Proxy {
         let Some(own) = client.own else {
             return Taken::Stalled;
         };
+        // Who knows what it changes: it waits like a write.
+        if client.stranger && self.failover.gate.is_some() && !self.failover.sheds {
+            self.hold_client(index, input.len());
+            return Taken::Stalled;
+        }
         let link = &mut self.links[own.index as usize];
         if link.output.len() > LINK_OUTPUT_SOFT {
             self.congest(index, own);
@@ -106,6 +115,9 @@ impl Proxy {
             if let Some(last) = link.awaited.back_mut() {
                 last.end = link.output.queued();
             }
+            if self.clients[index as usize].held.multi {
+                self.note_queued_upload(index, own);
+            }
         } else {
             link.push_bytes(&input[..count], &mut self.pool);
             if self.clients[index as usize].raw {
@@ -114,6 +126,21 @@ impl Proxy {
         }
         self.touch_link(own);
         Taken::Bytes(count)
+    }
+
+    /// A large request has been queued in a transaction.
+    fn note_queued_upload(&mut self, index: u32, own: LinkId) {
+        let request = self.links[own.index as usize]
+            .newest_requests()
+            .map(<[u8]>::to_vec);
+        match request {
+            Some(request) => self.note_transcript(index, &request),
+            None => {
+                if let Some(transcript) = &mut self.clients[index as usize].transcript {
+                    transcript.cut = true;
+                }
+            }
+        }
     }
 
     /// Gives a client a connection to the server for good: its bytes pass unread from here on.
@@ -205,6 +232,10 @@ impl Proxy {
         match self.own_link(index) {
             Ok(None) => Taken::Stalled,
             Ok(Some(_)) => self.go_raw(index, input, input.len()),
+            Err(_) if self.may_wait() => {
+                self.hold_client(index, input.len());
+                Taken::Stalled
+            }
             Err(_) => self.refuse_input(index),
         }
     }

@@ -1,17 +1,14 @@
 //! Another primary: every link to the old one is closed, whatever its health, and the new one is dialled.
 //!
-//! Clients keep their connections. What was written and not answered gets "outcome unknown", what was not written gets
-//! MASTERDOWN, and a transaction ends in EXECABORT; a client whose bytes pass unread, or that has half a reply, is closed,
-//! as when a link is lost. A late answer of the old primary finds nobody: its link is gone, and with it the entry that it
-//! would answer ([`crate::id::LinkId`]).
+//! Clients keep their connections: what they await is taken back ([`super::rewind`]) and waits for the first link to the new
+//! primary. A client whose bytes pass unread, or that has half a large reply, is closed. A late answer of the old primary finds
+//! nobody: its link is gone, and with it the entry that it would answer ([`crate::id::LinkId`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Source};
 use crate::failover::machine::{Event, NodeState};
-use crate::id::LinkId;
-use crate::metrics::ClearCause;
 use crate::resp::Protocol;
 use crate::seam::HostPort;
 use crate::upstream::link::Lane;
@@ -52,31 +49,19 @@ impl Proxy {
     pub fn failover(&mut self, event: Event) {
         match event {
             Event::Node(NodeState::Answers) => self.confirm_primary(),
-            Event::Node(_) => self.doubt_primary(),
+            Event::Node(NodeState::Silent | NodeState::Changed) => self.doubt_primary(),
             _ => {}
         }
+        self.failover_event(event);
     }
-
-    /// After so long the Sentinels take a primary for down.
-    pub fn learn_down_after(&mut self, _time: Duration) {}
 
     /// Follows the primary to `address`, where the process with this run id is to answer.
     pub fn switch_primary(&mut self, address: HostPort, run_id: Option<Arc<str>>) {
         self.run_id = run_id;
         // While links fail nobody must dial the old address again.
         self.registry.health = awaited(format!("the primary has moved to {address}"));
-        let id = |(index, link): (usize, &crate::upstream::link::Link)| LinkId {
-            index: index as u32,
-            serial: link.serial,
-        };
-        let old: Vec<LinkId> = self.links.iter().map(id).collect();
-        for link in old {
-            if self.link(link).is_some() {
-                self.fail_link(link.index);
-            }
-        }
-        self.server_is_gone();
-        self.clear_cache(ClearCause::Switch);
+        self.failover_event(Event::Named);
+        self.fail_all_links();
         self.paused_until = None;
         self.in_doubt = false;
         self.rename_primary(address);
@@ -87,9 +72,11 @@ impl Proxy {
     }
 
     /// Dials nothing until the primary is confirmed: it does not answer the control plane, and whoever answers next at its
-    /// address may be a restarted process, writable and empty. Links that are up go on: they lead to the old process.
-    pub fn doubt_primary(&mut self) {
-        self.in_doubt = true;
+    /// address may be a restarted process, writable and empty. Links that are up stay: they lead to the old process.
+    fn doubt_primary(&mut self) {
+        if std::mem::replace(&mut self.in_doubt, true) {
+            return;
+        }
         let dialling = |(index, link): (usize, &crate::upstream::link::Link)| {
             (!link.is_up()).then_some(index as u32)
         };
@@ -102,12 +89,13 @@ impl Proxy {
                 self.fail_link(index);
             }
         }
-        self.server_is_gone();
     }
 
     /// Dials again: the process at the primary's address is the known one.
-    pub fn confirm_primary(&mut self) {
-        self.in_doubt = false;
+    fn confirm_primary(&mut self) {
+        if !std::mem::replace(&mut self.in_doubt, false) {
+            return;
+        }
         let probe = self.registry.shared(Lane::Tracked, Protocol::Resp3, 0);
         let is_up = probe
             .and_then(|probe| self.link(probe))

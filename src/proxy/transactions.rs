@@ -15,6 +15,9 @@ use super::Proxy;
 use super::requests::{Request, Taken};
 use super::touches::proof;
 
+/// Bytes of one transaction that are remembered, to be queued again on another link.
+const TRANSCRIPT_BYTES_MAX: usize = 1024 * 1024;
+
 impl Proxy {
     /// `[MULTI … EXEC]` that has arrived whole and holds only session commands needs no link of its own: it is one
     /// write of one sender.
@@ -22,8 +25,7 @@ impl Proxy {
         let plain = request.words.len() == 1 && !self.is_paused();
         if plain && let Some((length, count)) = self.whole_transaction(request.rest) {
             let Some(link) = self.shared(Lane::Tracked, request.client) else {
-                self.refuse(request.client, ErrorKind::Masterdown);
-                return Taken::Bytes(request.length);
+                return self.no_link(&request);
             };
             let judged = self.judge_block(request.client, &request.rest[..length]);
             let judged = judged.as_ref();
@@ -42,17 +44,10 @@ impl Proxy {
             let as_resp2 = client.protocol == Protocol::Resp2;
             self.counters.requests[Lane::Tracked.metric().index()] += u64::from(count);
             let target = &mut self.links[link.index as usize];
+            // In front of its bytes: they are EXEC's, and stay until that is answered.
+            target.expect(id, What::Head { count: count - 1 });
             target.push_bytes(request.bytes, &mut self.pool);
             target.push_bytes(block, &mut self.pool);
-            let write = true;
-            target.expect(
-                id,
-                What::Replies {
-                    count: count - 1,
-                    write,
-                    as_resp2,
-                },
-            );
             // If each command in it is accepted, the like of them may be answered here.
             let proof = Proof(match may_touch {
                 Some(_) => self.proofs_of(block),
@@ -75,11 +70,79 @@ impl Proxy {
             self.touch_link(link);
             return Taken::Bytes(request.length + length);
         }
+        self.open_multi(request)
+    }
+
+    /// Sends a MULTI over the client's own link.
+    fn open_multi(&mut self, request: Request<'_>) -> Taken {
+        let client = &mut self.clients[request.client as usize];
+        let nested = client.transcript.is_some();
+        // One transaction at a time is remembered.
+        if client
+            .transcript
+            .as_ref()
+            .is_some_and(|transcript| transcript.ended)
+        {
+            client.stall = Stall::Lane;
+            return Taken::Stalled;
+        }
         let taken = self.send_own(request, None);
-        if matches!(taken, Taken::Bytes(_)) && self.clients[request.client as usize].own.is_some() {
-            self.clients[request.client as usize].begin_multi();
+        let client = &mut self.clients[request.client as usize];
+        if matches!(taken, Taken::Bytes(_)) && client.own.is_some() {
+            client.begin_multi();
+            if !nested {
+                client.transcript = Some(Box::default());
+                self.note_transcript(request.client, request.bytes);
+            }
         }
         taken
+    }
+
+    /// A request of a client's transaction was sent: it may have to be queued again on another link.
+    pub(super) fn note_transcript(&mut self, index: u32, request: &[u8]) {
+        let Some(transcript) = &mut self.clients[index as usize].transcript else {
+            return;
+        };
+        if transcript.ended || transcript.cut {
+            return;
+        }
+        if transcript.bytes.len() + request.len() > TRANSCRIPT_BYTES_MAX {
+            transcript.cut = true;
+            transcript.bytes = Vec::new();
+        } else {
+            transcript.bytes.extend_from_slice(request);
+        }
+    }
+
+    fn end_transcript(&mut self, index: u32) {
+        if let Some(transcript) = &mut self.clients[index as usize].transcript {
+            transcript.ended = true;
+        }
+    }
+
+    /// EXEC of a client whose WATCH was lost with a link: somebody may have changed what it watched, so nothing is executed
+    /// and it gets a null, as from the server itself.
+    fn send_void(&mut self, request: Request<'_>, held: u32) -> Taken {
+        const DISCARD: &[u8] = b"*1\r\n$7\r\nDISCARD\r\n";
+        let found = self.own_link(request.client);
+        let link = match self.found_link(found, request.client, request.length) {
+            Ok(link) => link,
+            Err(taken) => return taken,
+        };
+        self.end_transcript(request.client);
+        let client = &mut self.clients[request.client as usize];
+        client.script_queued = false;
+        client.queued_keys = None;
+        client.asked_keys.clear();
+        client.inflight += 1;
+        client.lane = Some(link);
+        let id = client.id(request.client);
+        self.counters.requests[Lane::Pinned.metric().index()] += 1;
+        let target = &mut self.links[link.index as usize];
+        target.push_bytes(DISCARD, &mut self.pool);
+        target.expect(id, What::Settle(Settle::Voided { held }));
+        self.touch_link(link);
+        Taken::Bytes(request.length)
     }
 
     /// Looks behind MULTI for session commands up to EXEC; their bytes and, with MULTI, their number.
@@ -169,6 +232,7 @@ impl Proxy {
         let (multi, held) = (client.held.multi, client.held_count);
         let exact = request.words.len() == 1;
         match request.command.kind {
+            Kind::Exec if exact && multi && client.watch_lost => self.send_void(request, held),
             Kind::Exec if exact && multi => {
                 let script = client.script_queued;
                 let taken = self.send_own(request, Some(Settle::Exec { held, script }));
@@ -177,6 +241,7 @@ impl Proxy {
                     client.script_queued = false;
                     // What follows in the same pipeline may already be outside.
                     self.scripts += usize::from(script && client.own.is_some());
+                    self.end_transcript(request.client);
                 }
                 taken
             }
@@ -187,6 +252,7 @@ impl Proxy {
                     client.script_queued = false;
                     client.queued_keys = None;
                     client.asked_keys.clear();
+                    self.end_transcript(request.client);
                 }
                 taken
             }
@@ -194,13 +260,7 @@ impl Proxy {
                 self.send_own(request, Some(Settle::Unwatch { held }))
             }
             Kind::Watch => self.begin_watch(request),
-            Kind::Multi => {
-                let taken = self.send_own(request, None);
-                if matches!(taken, Taken::Bytes(_)) {
-                    self.clients[request.client as usize].begin_multi();
-                }
-                taken
-            }
+            Kind::Multi => self.open_multi(request),
             Kind::Script if multi => {
                 self.clients[request.client as usize].script_queued = true;
                 self.send_own(request, None)

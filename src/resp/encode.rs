@@ -19,6 +19,14 @@ impl Protocol {
         }
     }
 
+    /// Returns the null of this protocol in the place of an array.
+    pub fn null_array(self) -> &'static [u8] {
+        match self {
+            Self::Resp2 => b"*-1\r\n",
+            Self::Resp3 => b"_\r\n",
+        }
+    }
+
     /// Returns the null of this protocol.
     pub fn null(self) -> &'static [u8] {
         match self {

@@ -26,7 +26,7 @@ pub enum FrameError {
 }
 
 /// How far a call to [`Scanner::run`] came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// Frames that ended within the input.
     pub frames: u32,
@@ -34,6 +34,8 @@ pub struct Run {
     pub consumed: usize,
     /// An error was among them, as a frame or in one.
     pub errors: bool,
+    /// Something was among them that RESP2 writes otherwise: a null or a map.
+    pub resp3: bool,
 }
 
 /// One header line as the scanner passed over it.
@@ -158,7 +160,7 @@ impl Scanner {
     ) -> Result<Run, FrameError> {
         let mut at = 0;
         let mut frames = 0;
-        let mut errors = false;
+        let (mut errors, mut resp3) = (false, false);
         while frames < frames_max {
             if self.body > 0 {
                 let step = self.body.min((input.len() - at) as u64);
@@ -179,6 +181,7 @@ impl Scanner {
                     self.elements = 1;
                     at = header.end;
                     errors |= header.kind == b'-';
+                    resp3 |= matches!(header.kind, b'_' | b'%');
                     self.enter(header, &mut see)?;
                 } else {
                     let Some(header) = read_header(input, at)? else {
@@ -186,6 +189,7 @@ impl Scanner {
                     };
                     at = header.end;
                     errors |= header.kind == b'-';
+                    resp3 |= matches!(header.kind, b'_' | b'%');
                     self.enter(header, &mut see)?;
                 }
                 if self.body > 0 {
@@ -200,6 +204,7 @@ impl Scanner {
             frames,
             consumed: at,
             errors,
+            resp3,
         })
     }
 

@@ -68,6 +68,9 @@ pub enum ConnectError {
         "another process answers at its address (it was restarted?), waiting for a look at its data"
     )]
     Stranger,
+    /// What answers is a replica.
+    #[error("a replica answers at its address, waiting for a primary")]
+    Replica,
     /// What answered does not speak RESP3.
     #[error("the answer to HELLO is not that of a Redis 6.0 or later")]
     Greeting,
@@ -131,6 +134,9 @@ async fn shake_hands(
     }
     framed.send(&packet[..]).await.map_err(ConnectError::Lost)?;
     let hello = accepted("HELLO", receive(&mut framed).await?)?;
+    if is_replica(&hello) {
+        return Err(ConnectError::Replica);
+    }
     if profile.database != 0 {
         accepted("SELECT", receive(&mut framed).await?)?;
     }
@@ -172,6 +178,14 @@ fn is_stranger(info: &[u8], run_id: &str) -> bool {
     shown.is_some_and(|shown| shown.trim_end() != run_id)
 }
 
+/// Tells whether HELLO's reply, in either protocol, says that a replica gave it.
+///
+/// Source: redis `src/networking.c`, `helloCommand`.
+fn is_replica(hello: &[u8]) -> bool {
+    const REPLICA: &[u8] = b"$4\r\nrole\r\n$7\r\nreplica\r\n";
+    hello.windows(REPLICA.len()).any(|window| window == REPLICA)
+}
+
 fn accepted(command: &'static str, reply: Bytes) -> Result<Bytes, ConnectError> {
     match reply.strip_prefix(b"-") {
         None => Ok(reply),
@@ -193,6 +207,17 @@ async fn receive(framed: &mut Framed<BoxStream, FrameCodec>) -> Result<Bytes, Co
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_is_told_from_a_primary_in_both_protocols() {
+        for begin in ["%2\r\n", "*4\r\n"] {
+            for (role, expected) in [("$7\r\nreplica", true), ("$6\r\nmaster", false)] {
+                let hello =
+                    format!("{begin}$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n{role}\r\n");
+                assert_eq!(is_replica(hello.as_bytes()), expected, "{hello}");
+            }
+        }
+    }
 
     #[test]
     fn another_run_id_is_a_stranger_and_no_run_id_is_no_proof() {

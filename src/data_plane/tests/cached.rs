@@ -205,21 +205,27 @@ async fn a_link_that_is_lost_is_told_to_all_readers_and_what_it_brought_is_not_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_reply_ends_all_that_share_it() {
-    let world = start().await;
-    let mut clients = [world.connect().await, world.connect().await];
+async fn half_a_large_reply_ends_all_that_share_it() {
+    let redis = Redis::new();
+    redis.set_pipe(1 << 20);
+    let world = World::with(redis, with_cache).await;
+    let mut clients = [
+        world.connect_over(1 << 20).await,
+        world.connect_over(1 << 20).await,
+    ];
     world.redis.hold("GET");
     world.redis.hold("PTTL");
     for client in &mut clients {
         client.send("GET a").await;
     }
     settle().await;
-    say(&world, "$9\r\nabc");
+    let half = format!("$1000000\r\n{}", "x".repeat(500_000));
+    say(&world, &half);
     world.redis.release("GET");
     settle().await;
     world.redis.close(world.redis.link("tracked"));
     for client in &mut clients {
-        assert_eq!(client.until_close().await, "$9\r\nabc");
+        assert!(client.until_close().await == half);
     }
 }
 

@@ -7,6 +7,7 @@
 mod cached;
 mod client;
 mod drain;
+mod hold;
 mod limits;
 mod loss;
 mod malformed;

@@ -149,6 +149,7 @@ async fn a_large_request_of_a_lost_transaction_is_not_executed_either() {
     client.ask("MULTI").await;
     world.redis.die();
     settle().await;
+    assert!(client.ask("SET a 1").await.starts_with(MASTERDOWN));
     world.redis.set_door(Door::Open);
     pass_ms(1_100).await;
     let large = format!("SET a {}", "x".repeat(100_000));

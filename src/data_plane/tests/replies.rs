@@ -145,7 +145,14 @@ async fn round(seed: u64, losses: u64) -> Got {
     let redis = Redis::new();
     redis.cut(seed);
     redis.set_pipe(64 + below(&mut chance, 2_000) as usize);
-    let world = World::with(redis, |config| config.upstream.pinned_max = 64).await;
+    let world = World::with(redis, |config| {
+        config.upstream.pinned_max = 64;
+        // Half of them wait for a primary, the others are told at once.
+        if seed.is_multiple_of(2) {
+            config.hold.deadline = Some(Duration::from_secs(10));
+        }
+    })
+    .await;
     let mut checks = Vec::new();
     for number in 0..CLIENTS {
         let pipe = 64 + below(&mut chance, 2_000) as usize;

@@ -1,0 +1,328 @@
+//! Requests whose link is gone, or has refused them, are taken back: to be looked at again when there is a primary, each
+//! client's in order, or to be answered with an error where a second run might do harm ([`crate::failover::replay`]).
+//!
+//! What is taken back stands in `Client::rewound`, in front of the client's input, and is handled like a request that has
+//! just come: the cache, the lanes and the hold know no difference.
+
+use crate::command::table::Kind;
+use crate::downstream::client::{Barrier, Rewound};
+use crate::failover::replay::{Class, Delivery, Replay, classify, replay, with_absolute_deadline};
+use crate::id::ClientId;
+use crate::metrics::{CloseCause, ErrorKind};
+use crate::resp::Words;
+use crate::resp::request::{Parsed, parse};
+use crate::upstream::link::{Awaited, Link, What};
+use crate::upstream::unanswered::Unanswered;
+
+use super::Proxy;
+
+/// What a lost link still owed, with the requests.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) awaited: Vec<Awaited>,
+    pub(super) output: Unanswered,
+    /// Bytes of the requests answered before.
+    pub(super) answered: u64,
+    /// The first of them was refused, and with it the transaction that it belongs to.
+    pub(super) refused: bool,
+}
+
+impl Owed {
+    /// Takes it from a link that is no more.
+    pub(super) fn of(link: &mut Link) -> Self {
+        Self {
+            awaited: std::mem::take(&mut link.awaited).into(),
+            output: std::mem::replace(&mut link.output, Unanswered::new(0)),
+            answered: link.answered,
+            refused: false,
+        }
+    }
+
+    /// Returns how far the first entry of a kind came; `None` where there is none.
+    pub(super) fn find(&self, is: impl Fn(&What) -> bool) -> Option<Delivery> {
+        let found = self.awaited.iter().find(|awaited| is(&awaited.what))?;
+        Some(self.delivery(found.end))
+    }
+
+    /// Returns how far a request came whose last byte stands before this place.
+    pub(super) fn delivery(&self, end: u64) -> Delivery {
+        match end > self.output.written() {
+            true => Delivery::Unwritten,
+            false => Delivery::Unanswered,
+        }
+    }
+}
+
+/// A request in a link's output.
+pub(super) struct Sent<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The place behind it.
+    pub(super) end: u64,
+}
+
+/// Splits bytes into requests; what can't be read is left out, with what follows.
+pub(super) fn split(mut bytes: &[u8], mut place: u64) -> Vec<Sent<'_>> {
+    let mut words = Words::default();
+    let mut found = Vec::new();
+    while let Parsed::Whole(length) = parse(bytes, &mut words) {
+        let (request, rest) = bytes.split_at(length);
+        place += length as u64;
+        found.push(Sent {
+            bytes: request,
+            end: place,
+        });
+        bytes = rest;
+    }
+    found
+}
+
+impl Proxy {
+    /// Takes back what clients awaited of a shared link that is lost, but for the client that got half a reply.
+    pub(super) fn rewind_shared(&mut self, owed: Owed, half_sent: Option<ClientId>) {
+        let mut clients = Vec::new();
+        let mut start = owed.answered;
+        for Awaited { client, what, end } in &owed.awaited {
+            let bytes = owed.output.between(start, *end);
+            for reader in self.abandon(what) {
+                if self.begin_rewind(reader, half_sent, &mut clients) {
+                    self.take_back(reader, bytes, 1, start, &owed);
+                }
+            }
+            if self.begin_rewind(*client, half_sent, &mut clients) {
+                self.rewind_entry(*client, what, bytes, start, &owed);
+            }
+            start = *end;
+        }
+        for client in clients {
+            self.end_rewind(client);
+        }
+    }
+
+    /// Begins to take back what a client awaits; false where there is no such client any more.
+    fn begin_rewind(
+        &mut self,
+        id: ClientId,
+        half_sent: Option<ClientId>,
+        clients: &mut Vec<ClientId>,
+    ) -> bool {
+        if half_sent == Some(id) || self.client(id).is_none() {
+            return false;
+        }
+        if !clients.contains(&id) {
+            clients.push(id);
+            if let Some(client) = self.client(id) {
+                client.begin_rewind();
+            }
+        }
+        true
+    }
+
+    pub(super) fn rewind_entry(
+        &mut self,
+        id: ClientId,
+        what: &What,
+        bytes: Option<&[u8]>,
+        start: u64,
+        owed: &Owed,
+    ) {
+        match what {
+            What::Replies { count, .. } => self.take_back(id, bytes, *count, start, owed),
+            What::Flight { .. }
+            | What::Flights { .. }
+            | What::Proof { .. }
+            | What::Counted { .. }
+            | What::Refreshed { .. }
+            | What::Settle(_) => self.take_back(id, bytes, 1, start, owed),
+            What::Wrapped(wrapped) => {
+                let delivery = owed.delivery(start + bytes.map_or(0, <[u8]>::len) as u64);
+                self.take_back_one(id, &wrapped.request, delivery);
+            }
+            What::Exec { .. } => {
+                let delivery = owed.delivery(start + bytes.map_or(0, <[u8]>::len) as u64);
+                self.take_back_block(id, bytes, delivery);
+            }
+            What::Local(answer) => self.put_back(id, Rewound::Answer(answer.as_slice().into())),
+            // The request that waits behind a barrier is still in the client's input.
+            What::Head { .. }
+            | What::Barrier
+            | What::Swallow
+            | What::Named
+            | What::Verdict
+            | What::Landing(_)
+            | What::Lifetime
+            | What::Tracking { .. }
+            | What::Probe { .. }
+            | What::Fields { .. }
+            | What::Check(_)
+            | What::Rest => {}
+        }
+    }
+
+    /// Takes back the last `count` requests of an entry.
+    fn take_back(
+        &mut self,
+        id: ClientId,
+        bytes: Option<&[u8]>,
+        count: u32,
+        start: u64,
+        owed: &Owed,
+    ) {
+        let requests = split(bytes.unwrap_or_default(), start);
+        let missing = (count as usize).saturating_sub(requests.len());
+        for _ in 0..missing {
+            self.put_back_error(id, ErrorKind::OutcomeUnknown);
+        }
+        let first = requests.len().saturating_sub(count as usize);
+        for request in &requests[first..] {
+            self.take_back_one(id, request.bytes, owed.delivery(request.end));
+        }
+    }
+
+    /// Takes back a request by the table of what may be sent again.
+    pub(super) fn take_back_one(&mut self, id: ClientId, bytes: &[u8], delivery: Delivery) {
+        let mut words = Words::default();
+        if !matches!(parse(bytes, &mut words), Parsed::Whole(_)) {
+            return self.put_back_error(id, ErrorKind::OutcomeUnknown);
+        }
+        let words: Vec<&[u8]> = (0..words.len())
+            .filter_map(|index| words.get(bytes, index))
+            .collect();
+        let command = self.table.find(words.first().copied().unwrap_or_default());
+        let class = classify(&command, &words);
+        let again = match replay(class, delivery) {
+            Replay::Again => None,
+            Replay::AgainAbsolute => with_absolute_deadline(&words, self.wall(id)),
+            Replay::Unknown => return self.put_back_error(id, ErrorKind::OutcomeUnknown),
+        };
+        let bytes = again.as_deref().unwrap_or(bytes).into();
+        let may_have_run = delivery == Delivery::Unanswered && class != Class::Read;
+        self.put_back(
+            id,
+            Rewound::Request {
+                bytes,
+                may_have_run,
+            },
+        );
+    }
+
+    /// Takes back a whole transaction: all of it or nothing.
+    pub(super) fn take_back_block(
+        &mut self,
+        id: ClientId,
+        bytes: Option<&[u8]>,
+        delivery: Delivery,
+    ) {
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+            return self.put_back_error(id, ErrorKind::OutcomeUnknown);
+        };
+        let wall = self.wall(id);
+        let requests = split(bytes, 0);
+        let mut block = Vec::with_capacity(bytes.len());
+        let mut class = Class::Read;
+        for request in &requests {
+            let (of_one, again) = self.queued_again(request.bytes, wall);
+            class = stronger(class, of_one);
+            block.extend_from_slice(again.as_deref().unwrap_or(request.bytes));
+        }
+        if replay(class, delivery) == Replay::Unknown {
+            let mut answer = b"+OK\r\n".to_vec();
+            for _ in 2..requests.len() {
+                answer.extend_from_slice(b"+QUEUED\r\n");
+            }
+            self.put_back(id, Rewound::Answer(answer.into()));
+            return self.put_back_error(id, ErrorKind::OutcomeUnknown);
+        }
+        let may_have_run = delivery == Delivery::Unanswered && class != Class::Read;
+        let bytes = block.into();
+        self.put_back(
+            id,
+            Rewound::Request {
+                bytes,
+                may_have_run,
+            },
+        );
+    }
+
+    /// What a request of a transaction would do a second time, and how it is queued then.
+    pub(super) fn queued_again(&self, bytes: &[u8], wall: u64) -> (Class, Option<Vec<u8>>) {
+        let mut words = Words::default();
+        if !matches!(parse(bytes, &mut words), Parsed::Whole(_)) {
+            return (Class::Once, None);
+        }
+        let words: Vec<&[u8]> = (0..words.len())
+            .filter_map(|index| words.get(bytes, index))
+            .collect();
+        let command = self.table.find(words.first().copied().unwrap_or_default());
+        match command.kind {
+            Kind::Multi | Kind::Exec => (Class::Read, None),
+            _ => match classify(&command, &words) {
+                Class::Relative => (Class::Relative, with_absolute_deadline(&words, wall)),
+                class => (class, None),
+            },
+        }
+    }
+
+    pub(super) fn put_back(&mut self, id: ClientId, rewound: Rewound) {
+        if matches!(rewound, Rewound::Request { .. }) {
+            self.counters.hold.taken_back += 1;
+        }
+        if let Some(client) = self.client(id) {
+            client.rewound.push_back(rewound);
+        }
+    }
+
+    pub(super) fn put_back_error(&mut self, id: ClientId, kind: ErrorKind) {
+        let text = self.error_text(kind);
+        self.counters.error_replies[kind.index()] += 1;
+        self.put_back(id, Rewound::Answer(text.into_bytes().into()));
+    }
+
+    /// All that a client awaited is taken back: it waits for a primary, or goes on.
+    pub(super) fn end_rewind(&mut self, id: ClientId) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        client.end_rewind();
+        client.inflight = 0;
+        let rewinding = std::mem::take(&mut client.rewinding);
+        let lane = client.lane.take();
+        let own = client
+            .own
+            .filter(|_| !client.raw && !client.held.keeps_link());
+        if own.is_some() {
+            client.own = None;
+        }
+        client.flight = None;
+        client.blocking = false;
+        client.blocked_since = None;
+        client.barrier = Barrier::None;
+        let eof = client.eof;
+        if rewinding {
+            self.forget_rewinding(lane);
+        }
+        if let Some(own) = own {
+            self.release(own);
+        }
+        // Nobody is there any more who would want the replies.
+        if eof {
+            return self.close_after_flush(id.index, CloseCause::Client);
+        }
+        self.wait_or_go_on(id);
+    }
+
+    /// Unix milliseconds by the server's clock, or else by ours.
+    pub(super) fn wall(&mut self, id: ClientId) -> u64 {
+        self.server_wall(id.index)
+    }
+}
+
+/// Returns the class of which a second run does more.
+pub(super) fn stronger(one: Class, other: Class) -> Class {
+    use Class::{Absolute, Once, Read, Relative};
+    match (one, other) {
+        (Once, _) | (_, Once) => Once,
+        (Relative, _) | (_, Relative) => Relative,
+        (Absolute, _) | (_, Absolute) => Absolute,
+        (Read, Read) => Read,
+    }
+}

@@ -1,0 +1,116 @@
+//! Replies that change what we know of a client or its link: SELECT, AUTH, EXEC and their like.
+
+use crate::id::{ClientId, LinkId};
+use crate::upstream::link::{Awaited, Settle, What};
+
+use super::Proxy;
+use super::replies::{ReplyError, Step};
+
+impl Proxy {
+    /// A reply that also changes our state: judged by its first bytes, applied once it is whole.
+    pub(super) fn pass_settling(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let link = &mut self.links[index as usize];
+        let first = link.scanner.at_boundary();
+        let run = link.scanner.run(bytes, 1)?;
+        if run.consumed == 0 {
+            return Ok(Step::Starved);
+        }
+        let Some(front) = link.awaited.front() else {
+            return Err(ReplyError::Unexpected);
+        };
+        let id = front.client;
+        if first {
+            let refused = match &front.what {
+                What::Settle(Settle::Unknown) => !bytes.starts_with(b"-ERR unknown command"),
+                _ => bytes[0] == b'-',
+            };
+            // HELLO judges the user before it does anything, AUTH does nothing else.
+            link.user_refused = match &front.what {
+                What::Settle(Settle::Auth) => refused,
+                What::Settle(Settle::Hello) => bytes.starts_with(b"-WRONGPASS"),
+                _ => false,
+            };
+            link.settle_ok = !refused;
+        }
+        let ok = link.settle_ok;
+        let voided = matches!(front.what, What::Settle(Settle::Voided { .. }));
+        if let Some(client) = self.client(id) {
+            let seen = match voided {
+                true => client.protocol.null_array(),
+                false => &bytes[..run.consumed],
+            };
+            self.write_to_client(id.index, |out| out.extend_from_slice(seen));
+        }
+        if run.frames == 1 {
+            let link = &mut self.links[index as usize];
+            let serial = link.serial;
+            if let Some(Awaited {
+                what: What::Settle(settle),
+                ..
+            }) = link.pop_awaited()
+            {
+                self.note_replied(index, 1);
+                self.settle(LinkId { index, serial }, id, settle, ok);
+            }
+            self.answered(id, 1);
+        }
+        Ok(Step::Consumed(run.consumed))
+    }
+
+    fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
+        self.forget(&What::Settle(settle.clone()));
+        let now = self.now;
+        let sent_on = &mut self.links[link.index as usize];
+        if std::mem::take(&mut sent_on.user_refused) {
+            sent_on.spent = sent_on.was_spent;
+        }
+        match settle {
+            Settle::Select(database) if ok => {
+                let known = &mut self.known_databases;
+                if known.len() <= database as usize {
+                    known.resize(database as usize + 1, false);
+                }
+                known[database as usize] = true;
+                self.links[link.index as usize].database = database;
+                if let Some(client) = self.client(id) {
+                    client.database = database;
+                    self.warm(id.index);
+                }
+            }
+            Settle::Pause(milliseconds) if ok => {
+                self.paused_until = now.checked_add(std::time::Duration::from_millis(milliseconds));
+            }
+            Settle::Unpause if ok => self.paused_until = None,
+            // A user of its own, or words that only the server understood.
+            Settle::Auth | Settle::Hello if ok => {
+                if self.client(id).is_some() {
+                    self.make_raw(id.index, link);
+                }
+            }
+            Settle::Unknown if !ok => {
+                if self.client(id).is_some() {
+                    self.make_raw(id.index, link);
+                }
+            }
+            Settle::Exec { held, .. } | Settle::Voided { held } => {
+                if let Some(client) = self.client(id) {
+                    client.end_held(held);
+                }
+            }
+            Settle::Discard { held } | Settle::Unwatch { held } if ok => {
+                if let Some(client) = self.client(id) {
+                    client.end_held(held);
+                }
+            }
+            Settle::Select(_)
+            | Settle::Pause(_)
+            | Settle::Unpause
+            | Settle::Auth
+            | Settle::Hello
+            | Settle::Unknown
+            | Settle::Discard { .. }
+            | Settle::Unwatch { .. }
+            | Settle::Script => {}
+        }
+    }
+}

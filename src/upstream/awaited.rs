@@ -1,0 +1,212 @@
+//! What the next bytes of a link are, and for whom.
+
+use bytes::Bytes;
+
+use crate::cache::core::FlightId;
+use crate::cache::entry::Millis;
+use crate::command::ttl::Found;
+use crate::id::ClientId;
+
+/// What a reply changes besides going to its client. Each applies only if the reply is no error, where nothing else is
+/// said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// SELECT of a database not known yet.
+    Select(u32),
+    /// HELLO with credentials that are not ours, or odd words.
+    Hello,
+    /// AUTH with credentials that are not ours.
+    Auth,
+    /// UNWATCH.
+    Unwatch {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
+    /// EXEC: whatever it answers, the transaction is over.
+    Exec {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+        /// Whether a script was queued.
+        script: bool,
+    },
+    /// DISCARD of ours in the place of an EXEC: what the client watched was lost, so it gets a null.
+    Voided {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
+    /// DISCARD.
+    Discard {
+        /// Which MULTI or WATCH of the client was the last before it.
+        held: u32,
+    },
+    /// A script: whatever it answers, it runs no more.
+    Script,
+    /// A command that nobody knew: unless the server does not know it either, the client gets a connection of its own.
+    Unknown,
+    /// CLIENT PAUSE for so many milliseconds.
+    Pause(u64),
+    /// CLIENT UNPAUSE.
+    Unpause,
+}
+
+/// What the next bytes of a link are.
+#[derive(Debug)]
+pub enum What {
+    /// So many replies for the client.
+    Replies {
+        /// Replies to come.
+        count: u32,
+        /// Whether the requests may have changed data.
+        write: bool,
+        /// Whether the client speaks RESP2 and the link RESP3.
+        as_resp2: bool,
+    },
+    /// The reply to a read that is a flight: for the client, for whoever joined, and to be kept.
+    Flight {
+        /// Which.
+        flight: FlightId,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to an MGET: for the client, and to be kept key by key.
+    Flights {
+        /// One for each key; none where it must not be kept.
+        flights: Box<[Option<FlightId>]>,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to the PTTL of ours that ends a flight.
+    Landing(FlightId),
+    /// A reply for the client that is counted by what was found in its request.
+    Counted {
+        /// What was found.
+        found: Found,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to a GETEX: where its key exists it is read once more, for the cache, since the server does not track
+    /// what a GETEX reads.
+    Refreshed {
+        /// The key.
+        key: Box<[u8]>,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The replies to a request that was sent in a transaction of ours.
+    Wrapped(Box<Wrapped>),
+    /// The replies to a whole transaction before that to its EXEC: they are passed with it, so that they can still be
+    /// taken back.
+    Head {
+        /// Replies to come.
+        count: u32,
+    },
+    /// The reply to a transaction's EXEC, which tells more. Its requests are the whole transaction.
+    Exec {
+        /// Which commands it proves to be allowed.
+        proof: Proof,
+        /// What is counted by which of its elements.
+        found: Box<[(usize, Found)]>,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to our PTTL of a key that should have an expiry.
+    Lifetime,
+    /// A reply for the client that tells whether its user may do what else could be answered here.
+    Proof {
+        /// What it proves.
+        proof: Proof,
+        /// Whether the request may have changed data.
+        write: bool,
+        /// Whether the client speaks RESP2.
+        as_resp2: bool,
+    },
+    /// The reply to our CLIENT TRACKING.
+    Tracking {
+        /// When it was sent.
+        sent_at: Millis,
+    },
+    /// The reply to a TIME of ours, which proves that all changes before it have been announced.
+    Probe {
+        /// When it was sent.
+        sent_at: Millis,
+    },
+    /// The reply to an INFO of ours about hash fields that expire.
+    Fields {
+        /// When it was sent.
+        sent_at: Millis,
+    },
+    /// The reply to a read of ours that checks an answer of the cache.
+    Check(Box<Check>),
+    /// A reply for the client that also changes our state.
+    Settle(Settle),
+    /// Nothing from the link: an answer of our own that has its turn here.
+    Local(Vec<u8>),
+    /// A reply to a command of ours.
+    Swallow,
+    /// A reply to a command of ours that told a client's name.
+    Named,
+    /// The reply to a replication barrier, which decides whether the client's WAIT is sent.
+    Barrier,
+    /// A reply to a PING of ours, which shows that the server lives although the client's own link was lost.
+    Verdict,
+    /// From here on everything is the owner's, uncounted.
+    Rest,
+}
+
+impl What {
+    /// Returns how many replies of the link it stands for.
+    pub(super) fn replies(&self) -> u32 {
+        match self {
+            Self::Replies { count, .. } | Self::Head { count } => *count,
+            Self::Wrapped(wrapped) => wrapped.replies,
+            Self::Local(_) | Self::Rest => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// What the server has to have accepted once before the like of it is answered here: which commands and keys a user may
+/// use is the server's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof(pub u32);
+
+/// A request that was sent in a transaction of ours.
+#[derive(Debug)]
+pub struct Wrapped {
+    /// The request as it came.
+    pub request: Box<[u8]>,
+    /// How many replies come.
+    pub replies: u32,
+    /// How many are still to come.
+    pub left: u32,
+    /// Those that came.
+    pub came: Vec<u8>,
+    /// Whether the client speaks RESP2 and the link RESP3.
+    pub as_resp2: bool,
+}
+
+/// An answer of the cache that the primary is asked about.
+#[derive(Debug)]
+pub struct Check {
+    /// The fence: whether something changed meanwhile.
+    pub flight: FlightId,
+    /// What was answered.
+    pub reply: Bytes,
+    /// When it was answered.
+    pub served_at: Millis,
+    /// When that had been read.
+    pub sent_at: Millis,
+    /// When the key expires.
+    pub deadline: Option<Millis>,
+}
+
+/// An entry of the queue of what is awaited.
+#[derive(Debug)]
+pub struct Awaited {
+    /// For whom.
+    pub client: ClientId,
+    /// What.
+    pub what: What,
+    /// The link's count of queued bytes where the last of these requests ends.
+    pub end: u64,
+}
