@@ -61,7 +61,9 @@ pub enum Event {
     TryFailover,
     /// This Sentinel leads it.
     ElectedLeader,
-    /// Another Sentinel's failover was noticed, or a step of one is under way.
+    /// A failover is before its promotion.
+    PromotionAhead,
+    /// Another Sentinel's failover was noticed, or one has promoted and goes on.
     FailoverUnderWay,
     /// This replica will be promoted.
     SelectedReplica(HostPort),
@@ -118,6 +120,7 @@ impl Event {
             | Self::ObjectivelyUp
             | Self::TryFailover
             | Self::ElectedLeader
+            | Self::PromotionAhead
             | Self::FailoverUnderWay
             | Self::SelectedReplica(_)
             | Self::PromotedReplica(_)
@@ -148,10 +151,10 @@ impl Event {
             "-odown" => Self::ObjectivelyUp,
             "+try-failover" => Self::TryFailover,
             "+elected-leader" => Self::ElectedLeader,
-            "+failover-detected"
-            | "+failover-state-select-slave"
-            | "+failover-state-send-slaveof-noone"
-            | "+failover-state-reconf-slaves" => Self::FailoverUnderWay,
+            "+failover-state-select-slave" | "+failover-state-send-slaveof-noone" => {
+                Self::PromotionAhead
+            }
+            "+failover-detected" | "+failover-state-reconf-slaves" => Self::FailoverUnderWay,
             "+selected-slave" => Self::SelectedReplica(address),
             "+promoted-slave" => Self::PromotedReplica(address),
             "+failover-end" | "+failover-end-for-timeout" => Self::FailoverEnded,

@@ -7,6 +7,9 @@ use crate::wait_for_info;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// These are about what is told when waiting was in vain.
+const SOON: &str = "deadline_ms: 300";
+
 /// What a command gets while Redis is away.
 fn is_masterdown(reply: &str) -> bool {
     reply.starts_with("-MASTERDOWN gripfast:")
@@ -20,6 +23,7 @@ fn redis_absent_at_the_start_is_waited_for() {
     let mut server = Server::start(&any_version());
     server.kill();
     let sidecar = Sidecar::before(&server)
+        .hold(SOON)
         .announce("")
         .without_waiting()
         .start();
@@ -67,7 +71,7 @@ fn redis_lost_and_back() {
         return;
     }
     let mut server = Server::start(&any_version());
-    let sidecar = Sidecar::before(&server).announce("").start();
+    let sidecar = Sidecar::before(&server).hold(SOON).announce("").start();
     let mut plain = sidecar.client();
     assert_eq!(plain.ask("SET key value"), "+OK");
     let mut resp3 = sidecar.client();
@@ -161,7 +165,7 @@ fn requests_under_way_at_the_loss_get_an_error_each_and_in_order() {
         return;
     }
     let mut server = Server::start(&any_version());
-    let sidecar = Sidecar::before(&server).announce("").start();
+    let sidecar = Sidecar::before(&server).hold(SOON).announce("").start();
     let mut client = sidecar.client();
     client.ask("SET key value");
     let mut bytes = Vec::new();
@@ -200,7 +204,10 @@ fn one_refused_port_is_no_reason_to_end() {
     if against_redis() {
         return;
     }
-    let mut sidecar = Sidecar::before_port(free_port()).announce("").start();
+    let mut sidecar = Sidecar::before_port(free_port())
+        .hold(SOON)
+        .announce("")
+        .start();
     until("MASTERDOWN", PATIENCE, || {
         let mut client = Client::try_connect(&sidecar.address).ok()?;
         client.send_words("GET key");

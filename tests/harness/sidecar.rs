@@ -47,6 +47,7 @@ pub struct Wishes {
     cache: String,
     touch: String,
     sessions: String,
+    hold: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -267,6 +268,12 @@ impl Wishes {
         self
     }
 
+    /// Adds a line to `hold`, such as `deadline_ms: 300`.
+    pub fn hold(mut self, line: &str) -> Self {
+        let _ = write!(self.hold, "{line}, ");
+        self
+    }
+
     /// Adds a line to `sessions`, such as `require_ttl: warn`.
     pub fn sessions(mut self, line: &str) -> Self {
         let _ = write!(self.sessions, "{line}, ");
@@ -294,6 +301,7 @@ impl Wishes {
         section("cache", &self.cache)
             + &section("touch", &self.touch)
             + &section("sessions", &self.sessions)
+            + &section("hold", &self.hold)
     }
 
     /// Does not wait until it is ready.
