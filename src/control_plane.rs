@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use self::commands::parse;
 use crate::config::{Config, Source};
 use crate::data_plane::{self, Handle};
+use crate::failover::machine::Event;
 use crate::metrics::{ControlMetrics, DialOutcome, Recorder};
 use crate::seam::{Dial, Entropy, HostPort};
 use crate::sentinel;
@@ -102,7 +103,7 @@ async fn follow(
         Source::Standalone(address) => {
             // The data thread knows it from the configuration.
             target.send_replace(Some(address.clone()));
-            return std::future::pending().await;
+            return attend(config, address, data, dial, entropy).await;
         }
         Source::Sentinel(sentinels) => sentinels.clone(),
     };
@@ -113,6 +114,7 @@ async fn follow(
         dial,
         entropy,
         updates,
+        holding: data.holding(),
         snapshot,
         metrics: metrics.topology(),
     });
@@ -133,9 +135,29 @@ async fn follow(
                     data.primary(primary).await;
                 }
                 Update::Failover(event) => data.failover(event).await,
-                // For the failover machine, which will hold requests on them.
-                Update::News(news) => tracing::trace!(?news, "sentinel news"),
+                Update::DownAfter(time) => data.down_after(time).await,
             }
+        }
+    };
+    tokio::join!(watcher, pass_on);
+}
+
+/// Tells the data thread whether the one server answers.
+async fn attend(
+    config: &Config,
+    address: &HostPort,
+    data: Handle,
+    dial: Arc<dyn Dial>,
+    entropy: Entropy,
+) {
+    let (told, mut states) = mpsc::channel(UPDATES_MAX);
+    let credentials = config.upstream.credentials.clone();
+    let holding = data.holding();
+    let watcher =
+        sentinel::standalone::watch(address.clone(), credentials, dial, entropy, holding, told);
+    let pass_on = async {
+        while let Some(state) = states.recv().await {
+            data.failover(Event::Node(state)).await;
         }
     };
     tokio::join!(watcher, pass_on);

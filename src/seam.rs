@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -74,10 +75,29 @@ impl Dial for TcpDial {
         Box::pin(async move {
             let stream = TcpStream::connect(target).await?;
             stream.set_nodelay(true)?;
+            give_up_soon(&stream);
             spare_congestion_control(&stream, stream.peer_addr()?.ip());
             Ok(Box::new(stream) as BoxStream)
         })
     }
+}
+
+/// How long a server's host may acknowledge nothing, and be silent on an idle connection, before the kernel gives up: its own
+/// patience is a quarter of an hour.
+const UNACKNOWLEDGED_MAX: u32 = 5_000;
+const IDLE_BEFORE_PROBES: Duration = Duration::from_secs(15);
+const BETWEEN_PROBES: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
+
+/// Has the kernel give up a connection whose other end is gone without a word. A system that forbids it keeps its own
+/// patience; requests do not depend on it.
+fn give_up_soon(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    let _ = sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MAX);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, IDLE_BEFORE_PROBES);
+    let _ = sockopt::set_tcp_keepintvl(stream, BETWEEN_PROBES);
+    let _ = sockopt::set_tcp_keepcnt(stream, PROBES);
 }
 
 /// Gives a socket whose other end is this very machine the cheapest congestion control.

@@ -107,15 +107,24 @@ fn start(scripts: Vec<Script>, password: Option<&str>) -> Running {
     });
     config.upstream.credentials.password = password.map(|password| Secret::new(password.into()));
     let dial = Arc::clone(&dialler) as Arc<dyn Dial>;
-    let running = run_seeded(
-        Arc::new(config),
+    // The connection alone, as if the primary had just been found.
+    let (target, at) = watch::channel(Some(HostPort {
+        host: "redis.example".into(),
+        port: 6379,
+    }));
+    let keeper = Primary {
+        config: Arc::new(config),
         data,
         dial,
-        Arc::clone(&metrics),
-        Entropy::from_seed(7),
-        watch::channel(Snapshot::default()).0,
-    );
-    let task = tokio::spawn(running);
+        metrics: metrics.control(),
+        backoff: Backoff::new(Entropy::from_seed(7)),
+        table: Table::Unknown,
+        at,
+    };
+    let task = tokio::spawn(async move {
+        let _stays = target;
+        keeper.keep().await;
+    });
     Running {
         dialler,
         inbox,

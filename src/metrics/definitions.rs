@@ -131,7 +131,6 @@ definitions! {
     SENTINELS_LISTENING = gauge("gripfast_sentinel_subscriptions", Unit::Count, "Sentinels whose events reach us");
     SENTINELS_IN_TILT = gauge("gripfast_sentinels_in_tilt", Unit::Count, "Sentinels that distrust their clock at the moment");
     SENTINEL_EVENTS = counter("gripfast_sentinel_events_total", Unit::Count, "Events about the primary that Sentinels published");
-    SENTINEL_EVENTS_DROPPED = counter("gripfast_sentinel_events_dropped_total", Unit::Count, "Such events that could not be passed on in time");
     TOPOLOGY_EPOCH = gauge("gripfast_topology_epoch", Unit::Count, "Sentinel's epoch of the primary; 0 until one is found");
     TOPOLOGY_GENERATION = gauge("gripfast_topology_generation", Unit::Count, "Primaries so far; 0 until one is found");
     TOPOLOGY_SETTLED = gauge("gripfast_topology_settled", Unit::Count, "1 while Sentinels and nodes agree with what we hold for the primary, else 0");

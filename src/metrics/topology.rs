@@ -13,7 +13,6 @@ pub struct TopologyMetrics {
     listening: Gauge,
     in_tilt: Gauge,
     events: Counter,
-    events_dropped: Counter,
     epoch: Gauge,
     generation: Gauge,
     settled: Gauge,
@@ -54,7 +53,6 @@ impl TopologyMetrics {
             listening: recorder.gauge(&definitions::SENTINELS_LISTENING),
             in_tilt: recorder.gauge(&definitions::SENTINELS_IN_TILT),
             events: recorder.counter(&definitions::SENTINEL_EVENTS),
-            events_dropped: recorder.counter(&definitions::SENTINEL_EVENTS_DROPPED),
             epoch: recorder.gauge(&definitions::TOPOLOGY_EPOCH),
             generation: recorder.gauge(&definitions::TOPOLOGY_GENERATION),
             settled: recorder.gauge(&definitions::TOPOLOGY_SETTLED),
@@ -69,11 +67,6 @@ impl TopologyMetrics {
     /// Counts an event that a Sentinel published.
     pub fn event(&self) {
         self.events.increment(1);
-    }
-
-    /// Counts an event that found no room.
-    pub fn event_dropped(&self) {
-        self.events_dropped.increment(1);
     }
 
     /// Counts a change of the primary.

@@ -122,11 +122,7 @@ mod tests {
             let mut announced = Announcements::default();
             announced.heard(&at("s1"), &event, ms(0));
             assert!(announced.is_announced(), "{event:?}");
-            announced.heard(
-                &at("s2"),
-                &Event::FailoverAborted(Abort::NotElected),
-                ms(1),
-            );
+            announced.heard(&at("s2"), &Event::FailoverAborted(Abort::NotElected), ms(1));
             announced.shown(&at("s2"), Shown::None, ms(5_000));
             assert!(announced.is_announced());
             announced.heard(

@@ -198,7 +198,13 @@ impl Client {
 
 /// Waits until the next question is due: the pause is over, or the pace changed.
 pub(super) async fn until_due(pace: &mut watch::Receiver<Pace>) {
-    let every = pace.borrow_and_update().every;
+    let every = pace.borrow().every;
+    until_due_within(pace, every).await;
+}
+
+/// Waits until so much time is over, or the pace changed.
+pub(super) async fn until_due_within(pace: &mut watch::Receiver<Pace>, every: Duration) {
+    pace.borrow_and_update();
     // Not biased: both mean "now".
     tokio::select! {
         () = sleep(every) => {}
@@ -316,6 +322,11 @@ impl<'a> Questions<'a> {
             subjectively_down: reply::has_flag(fields, "s_down"),
             objectively_down: reply::has_flag(fields, "o_down"),
             failover: reply::has_flag(fields, "failover_in_progress"),
+            ahead: is_ahead(fields),
+            down_after: fields
+                .get("down-after-milliseconds")
+                .and_then(|text| text.parse().ok())
+                .map(Duration::from_millis),
             address,
         }))
     }
@@ -351,6 +362,16 @@ impl<'a> Questions<'a> {
         command.arg(question).arg(self.name);
         command
     }
+}
+
+/// Tells whether a Sentinel shows a failover that has still to promote a replica.
+///
+/// Source: redis `src/sentinel.c`, `sentinelFailoverStateStr`.
+fn is_ahead(fields: &Fields) -> bool {
+    const AFTER: [&str; 4] = ["none", "reconf_slaves", "reconf_replicas", "update_config"];
+    let state = fields.get("failover-state");
+    reply::has_flag(fields, "failover_in_progress")
+        && state.is_some_and(|state| !AFTER.contains(&state.as_str()))
 }
 
 fn tilt() -> Cmd {

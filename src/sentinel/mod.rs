@@ -4,6 +4,7 @@
 //! peer holds up nobody. [`watch`] gathers what they see, has it judged and says what changed. [`reply`] and [`event`] read
 //! what came over the wire.
 
+mod announced;
 pub mod backoff;
 pub mod client;
 pub mod event;
@@ -11,5 +12,6 @@ pub mod link;
 pub mod node;
 pub mod reply;
 pub mod snapshot;
+pub mod standalone;
 pub mod topology;
 pub mod watch;

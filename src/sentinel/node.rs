@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use redis::cmd;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::client::{Observation, Pace, optional, pause, until_due};
+use super::client::{Observation, Pace, optional, pause, until_due_within};
 use super::link::{Failure, Link, Patience};
 use super::reply;
 use super::topology::Node;
@@ -22,6 +23,15 @@ const PATIENCE: Patience = Patience {
     open: Duration::from_millis(500),
     reply: Duration::from_millis(500),
 };
+
+/// How often a node is asked in full.
+const DESCRIBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is pinged in between.
+const PING_EVERY: Duration = Duration::from_millis(200);
+
+/// How often it is asked for its role while the primary may change: a promotion is seen within this.
+const ROLE_EVERY: Duration = Duration::from_millis(20);
 
 /// What the task of one node needs.
 pub(super) struct Watched {
@@ -36,16 +46,27 @@ impl Watched {
     /// Asks for ever, at the pace given.
     pub(super) async fn ask(mut self, entropy: Entropy) {
         let mut backoff = Backoff::new(entropy);
+        let mut lived = false;
         loop {
             let opened = Link::open(&*self.dial, &self.address, &self.credentials, PATIENCE);
             let failure = match opened.await {
                 // Not biased: either end is final.
-                Ok((link, driver)) => tokio::select! {
-                    () = driver => Failure::Closed,
-                    failure = self.poll(link, &mut backoff) => failure,
-                },
+                Ok((link, driver)) => {
+                    let failure = tokio::select! {
+                        () = driver => Failure::Closed,
+                        failure = self.poll(link, &mut backoff) => failure,
+                    };
+                    // Somebody closed the connection, or a promotion did, which kills a replica's clients: the next dial
+                    // tells which, and nobody is alarmed before.
+                    let reset = matches!(failure, Failure::Closed | Failure::Io { .. });
+                    if reset && !std::mem::replace(&mut lived, true) {
+                        continue;
+                    }
+                    failure
+                }
                 Err(failure) => failure,
             };
+            lived = false;
             let lost = Observation::Node(self.address.clone(), Err(failure));
             if self.seen.send(lost).await.is_err() {
                 return;
@@ -55,18 +76,58 @@ impl Watched {
     }
 
     async fn poll(&mut self, mut link: Link, backoff: &mut Backoff) -> Failure {
+        let mut described: Option<Instant> = None;
+        let mut role: Option<Vec<String>> = None;
         loop {
-            let node = match describe(&mut link).await {
-                Ok(node) => node,
+            let urgent = self.pace.borrow().every < DESCRIBE_EVERY;
+            let due = described.is_none_or(|at| at.elapsed() >= DESCRIBE_EVERY);
+            let glance = match due {
+                true => Ok(None),
+                false => glance(&mut link, urgent).await,
+            };
+            let changed = match glance {
+                Ok(Some(seen)) if role.as_ref() != Some(&seen) => {
+                    role = Some(seen);
+                    true
+                }
+                Ok(_) => false,
                 Err(failure) => return failure,
             };
-            backoff.reset();
-            let said = Observation::Node(self.address.clone(), Ok(node));
-            if self.seen.send(said).await.is_err() {
-                return Failure::Closed;
+            if due || changed {
+                let node = match describe(&mut link).await {
+                    Ok(node) => node,
+                    Err(failure) => return failure,
+                };
+                described = Some(Instant::now());
+                backoff.reset();
+                let said = Observation::Node(self.address.clone(), Ok(node));
+                if self.seen.send(said).await.is_err() {
+                    return Failure::Closed;
+                }
             }
-            until_due(&mut self.pace).await;
+            let every = match self.pace.borrow().every < DESCRIBE_EVERY {
+                true => ROLE_EVERY,
+                false => PING_EVERY,
+            };
+            until_due_within(&mut self.pace, every).await;
         }
+    }
+}
+
+/// Asks for a sign of life, and for the role where that may change; `None` when the role is not told.
+async fn glance(link: &mut Link, urgent: bool) -> Result<Option<Vec<String>>, Failure> {
+    let question = cmd(if urgent { "ROLE" } else { "PING" });
+    match link.ask(&question).await {
+        Ok(reply) if urgent => Ok(reply::role_words(&reply)),
+        Ok(_) => Ok(None),
+        // It is loading, or may not be asked that: it lives.
+        Err(Failure::Refused { code }) if urgent && code == "NOPERM" => {
+            let hello = optional(link.ask(&cmd("HELLO")).await)?;
+            let node = hello.and_then(|hello| reply::node_of_hello(&hello));
+            Ok(node.map(|node| vec![format!("{:?}", node.role)]))
+        }
+        Err(Failure::Refused { .. }) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -104,6 +104,15 @@ pub(super) fn node(replication: &Fields, server: &Fields) -> Option<Node> {
     Some(Node {
         role,
         lineage: lineage(),
+        follows: (role == Role::Replica)
+            .then(|| {
+                let (host, port) = (
+                    replication.get("master_host")?,
+                    replication.get("master_port")?,
+                );
+                host_port(host, port)
+            })
+            .flatten(),
         link_up,
         offset,
         replicas: attached(replication),
@@ -126,9 +135,23 @@ pub(super) fn node_of_hello(hello: &Value) -> Option<Node> {
     Some(Node {
         role: role(&text(items?)?)?,
         lineage: None,
+        follows: None,
         link_up: true,
         offset: None,
         replicas: Vec::new(),
+    })
+}
+
+/// Reads of the reply to ROLE what changes when the role does: its words, without offsets.
+pub(super) fn role_words(value: &Value) -> Option<Vec<String>> {
+    let Value::Array(items) = value else {
+        return None;
+    };
+    let role = items.first().and_then(text)?;
+    let words = items.iter().skip(1).take(3).filter_map(text);
+    Some(match role.as_str() {
+        "master" | "primary" => vec![role],
+        _ => std::iter::once(role).chain(words).collect(),
     })
 }
 

@@ -82,6 +82,9 @@ pub struct Sentinel {
     pub listening: bool,
     /// Why not; empty when they do.
     pub listening_trouble: String,
+    /// `announced`: a failover that it is told to make is known here before the promotion, and loses nothing; or `may lose
+    /// writes`, as its events do not reach us.
+    pub planned_failovers: &'static str,
     /// The primary that it names; null when none.
     pub names: Option<String>,
     /// The epoch that it names it with.

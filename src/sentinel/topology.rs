@@ -13,6 +13,11 @@
 //! 4. **A broken lineage** is accepted after a second look: at an unchanged address the server restarted, maybe empty; at
 //!    a higher epoch we have missed a failover. It is not accepted while any Sentinel knows another node at a higher epoch.
 //!
+//! 5. **An heir is accepted early**, before the majority names it (Sentinels see a promotion by asking once a second): a node
+//!    that a Sentinel has selected for promotion, or to which the known primary process itself has handed over, and
+//!    which says that it is a primary and continues the very history that we know. It keeps the epoch so far, until the
+//!    majority names it at a higher one. Without a history to compare nothing is accepted early.
+//!
 //! Source: redis `src/sentinel.c` (`sentinelGetCurrentMasterAddress`, `sentinelProcessHelloMessage`) and
 //! `src/replication.c` (`shiftReplicationId`).
 
@@ -20,10 +25,11 @@ mod choice;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
-pub use self::choice::choose;
+pub use self::choice::{choose, is_superseded};
 use crate::seam::HostPort;
 
 /// What a Sentinel's word weighs, and what it weighs in TILT: it still answers then, but no longer looks.
@@ -114,6 +120,8 @@ pub struct Node {
     pub role: Role,
     /// Its history; `None` when it does not show it.
     pub lineage: Option<Lineage>,
+    /// Where a replica's primary is, by its own word.
+    pub follows: Option<HostPort>,
     /// A replica's link to its primary is up; true for a primary.
     pub link_up: bool,
     /// What a replica has applied, or the end of a primary's stream, in bytes; `None` when it does not say.
@@ -167,6 +175,10 @@ pub struct Named {
     pub objectively_down: bool,
     /// A failover is under way.
     pub failover: bool,
+    /// It has still to promote a replica.
+    pub ahead: bool,
+    /// After which time it takes the primary for down; `None` when it does not say.
+    pub down_after: Option<Duration>,
 }
 
 impl Named {
@@ -184,6 +196,8 @@ pub struct Topology {
     pub epoch: Epoch,
     /// Its history as last seen; `None` when it does not show it.
     pub lineage: Option<Lineage>,
+    /// It was accepted before the Sentinels' majority named it: its epoch is still the one before.
+    pub early: bool,
 }
 
 impl Topology {
@@ -301,6 +315,9 @@ pub enum RejectReason {
     #[error("another primary of the same epoch is known")]
     SameEpoch,
 }
+
+/// Nodes that Sentinels have selected for promotion in the failover under way.
+pub type Selected = BTreeSet<HostPort>;
 
 /// What is known of Sentinels.
 pub type Sentinels = BTreeMap<HostPort, SentinelView>;

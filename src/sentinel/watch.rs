@@ -26,17 +26,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::members::Members;
+pub(super) use self::pace::pace_of;
 use self::pace::{FAILOVER, PEACE, URGENT_FOR};
+use super::announced::{Announcements, Shown};
 use super::client::{Observation, Pace};
 use super::event::Event;
 use super::link::Failure;
 use super::snapshot::{Snapshot, Switch};
 use super::topology::{
-    Continuity, Decision, Nodes, RejectReason, Rejection, SentinelView, Sentinels, Suspect,
-    SwitchReason, Topology, Waiting, choose,
+    Continuity, Decision, Named, Nodes, RejectReason, Rejection, Selected, SentinelView, Sentinels,
+    Suspect, SwitchReason, Topology, Waiting, choose, is_superseded,
 };
 use crate::config::{self, Credentials};
-use crate::failover::machine;
+use crate::failover::machine::{self, NodeState};
 use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
 
@@ -60,8 +62,8 @@ pub enum Update {
     Switched(Switched),
     /// Something that the failover machine has to know.
     Failover(machine::Event),
-    /// Something that a Sentinel published about the primary.
-    News(News),
+    /// After which time the Sentinels take a primary for down.
+    DownAfter(Duration),
 }
 
 /// Another primary.
@@ -77,15 +79,6 @@ pub struct Switched {
     pub continuity: Continuity,
 }
 
-/// Something that a Sentinel published about the primary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
-    /// Which one.
-    pub sentinel: HostPort,
-    /// What.
-    pub event: Event,
-}
-
 /// What the watcher is made of.
 pub struct Parts {
     /// Where the Sentinels are, and how they are logged in to.
@@ -96,8 +89,10 @@ pub struct Parts {
     pub dial: Arc<dyn Dial>,
     /// Jitter.
     pub entropy: Entropy,
-    /// Where changes go. News are dropped, and counted, when it is full; a switch waits for room.
+    /// Where changes go; they wait for room.
     pub updates: mpsc::Sender<Update>,
+    /// Whether requests are held: then each moment counts.
+    pub holding: watch::Receiver<bool>,
     /// Where the status finds what is known.
     pub snapshot: watch::Sender<Snapshot>,
     /// What is counted.
@@ -111,6 +106,7 @@ pub struct Parts {
 pub async fn run(parts: Parts) {
     let (seen, mut inbox) = mpsc::channel(OBSERVATIONS_MAX);
     let mut watch = Watch::new(parts, seen);
+    let mut holding = watch.holding.clone();
     let mut ticks = interval(PEACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -118,14 +114,30 @@ pub async fn run(parts: Parts) {
         let observation = tokio::select! {
             biased;
             observation = inbox.recv() => observation,
+            changed = holding.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if *holding.borrow_and_update() {
+                    watch.nudge();
+                }
+                None
+            }
             _ = ticks.tick() => None,
         };
-        let Some(update) = watch.apply(observation) else {
-            continue;
-        };
-        if watch.updates.send(update).await.is_err() {
-            return;
+        for update in watch.apply(observation) {
+            if watch.updates.send(update).await.is_err() {
+                return;
+            }
         }
+    }
+}
+
+/// Tells whether a failure means that nobody answered: a server that is full or refuses us lives.
+pub(super) fn is_silence(failure: &Failure) -> bool {
+    match failure {
+        Failure::Dial { .. } | Failure::Timeout | Failure::Closed | Failure::Io { .. } => true,
+        Failure::Auth { .. } | Failure::Refused { .. } | Failure::Full | Failure::Protocol => false,
     }
 }
 
@@ -148,13 +160,37 @@ struct Watch {
     switches: VecDeque<Switch>,
     /// It was said that there is no primary.
     warned: bool,
-    /// The process at the primary's address may be another one.
-    in_doubt: bool,
+    /// What the failover machine was told last.
+    told: Told,
+    announcements: Announcements,
+    /// Nodes that were selected for promotion since the last switch.
+    selected: Selected,
+    started: Instant,
+    holding: watch::Receiver<bool>,
     pace: watch::Sender<Pace>,
     updates: mpsc::Sender<Update>,
     snapshot: watch::Sender<Snapshot>,
     metrics: TopologyMetrics,
 }
+
+/// What the failover machine was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    node: NodeState,
+    announced: bool,
+    down: bool,
+    superseded: bool,
+    down_after: Option<Duration>,
+}
+
+/// What it takes for granted after a switch.
+const NOTHING_TOLD: Told = Told {
+    node: NodeState::Answers,
+    announced: false,
+    down: false,
+    superseded: false,
+    down_after: None,
+};
 
 /// A decision that leaves something open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +227,11 @@ impl Watch {
             sign: None,
             switches: VecDeque::new(),
             warned: false,
-            in_doubt: false,
+            told: NOTHING_TOLD,
+            announcements: Announcements::default(),
+            selected: Selected::new(),
+            started: Instant::now(),
+            holding: parts.holding,
             pace,
             updates: parts.updates,
             snapshot: parts.snapshot,
@@ -203,12 +243,12 @@ impl Watch {
         this
     }
 
-    /// Takes in an observation and judges anew.
-    fn apply(&mut self, observation: Option<Observation>) -> Option<Update> {
+    /// Takes in an observation and judges anew; returns what changed.
+    fn apply(&mut self, observation: Option<Observation>) -> Vec<Update> {
         match observation {
             Some(Observation::Sentinel(from, answer)) => self.sentinel_said(from, answer),
             Some(Observation::Listening(from, up)) => self.listening(&from, up),
-            Some(Observation::Heard(sentinel, event)) => self.heard(News { sentinel, event }),
+            Some(Observation::Heard(sentinel, event)) => self.heard(&sentinel, &event),
             Some(Observation::Node(address, node)) => self.node_said(address, node),
             None => {}
         }
@@ -216,29 +256,79 @@ impl Watch {
         self.keep_pace();
         self.warn_of_absence();
         self.publish();
-        match switched {
-            Some(switched) => {
-                self.in_doubt = false;
-                Some(Update::Switched(switched))
+        let mut updates = Vec::new();
+        if let Some(switched) = switched {
+            let down_after = self.told.down_after;
+            self.told = Told {
+                down_after,
+                ..NOTHING_TOLD
+            };
+            self.announcements.switched(self.started.elapsed());
+            self.selected.clear();
+            updates.push(Update::Switched(switched));
+        }
+        self.tell(&mut updates);
+        updates
+    }
+
+    /// Says what the failover machine does not know yet.
+    fn tell(&mut self, updates: &mut Vec<Update>) {
+        let Some(current) = &self.current else {
+            return;
+        };
+        let views = || {
+            self.sentinels.values().filter_map(|view| match view {
+                SentinelView::Named(named) => Some(named),
+                _ => None,
+            })
+        };
+        let down = |named: &Named| named.objectively_down && named.address == current.primary;
+        let now = Told {
+            node: self.node_state(current),
+            announced: self.announcements.is_announced(),
+            down: views().any(down),
+            superseded: is_superseded(&self.sentinels, &self.nodes, current),
+            down_after: views().filter_map(|named| named.down_after).max(),
+        };
+        let before = std::mem::replace(&mut self.told, now);
+        if let Some(time) = now
+            .down_after
+            .filter(|_| now.down_after != before.down_after)
+        {
+            updates.push(Update::DownAfter(time));
+        }
+        let announced = match now.announced {
+            true => machine::Event::Announced,
+            false => machine::Event::CalledOff,
+        };
+        for (changed, event) in [
+            (now.announced != before.announced, announced),
+            (
+                now.down != before.down,
+                machine::Event::ObjectivelyDown(now.down),
+            ),
+            (
+                now.superseded != before.superseded,
+                machine::Event::Superseded(now.superseded),
+            ),
+            (now.node != before.node, machine::Event::Node(now.node)),
+        ] {
+            if changed {
+                updates.push(Update::Failover(event));
             }
-            None => self.doubt().map(|doubt| {
-                let state = match doubt {
-                    true => machine::NodeState::Silent,
-                    false => machine::NodeState::Answers,
-                };
-                Update::Failover(machine::Event::Node(state))
-            }),
         }
     }
 
-    /// Says when it becomes doubtful, or clear, that the process at the primary's address is the one that we know.
-    fn doubt(&mut self) -> Option<bool> {
-        let current = self.current.as_ref()?;
-        let known = self.nodes.get(&current.primary).and_then(Option::as_ref);
-        let in_doubt = !known.is_some_and(|node| current.is_still(node));
-        let changed = in_doubt != self.in_doubt;
-        self.in_doubt = in_doubt;
-        changed.then_some(in_doubt)
+    /// Says whether the process at the primary's address is the one that we know, and answers.
+    fn node_state(&self, current: &Topology) -> NodeState {
+        match self.nodes.get(&current.primary) {
+            Some(Some(node)) if current.is_still(node) => NodeState::Answers,
+            Some(Some(_)) => NodeState::Changed,
+            Some(None) | None => match self.members.node_trouble(&current.primary) {
+                Some(failure) if is_silence(failure) => NodeState::Silent,
+                _ => NodeState::Answers,
+            },
+        }
     }
 
     fn sentinel_said(&mut self, from: HostPort, answer: Result<super::client::Answer, Failure>) {
@@ -246,6 +336,7 @@ impl Watch {
         if !known {
             return;
         }
+        self.note_announced(&from, answer.as_ref().ok());
         let Ok(answer) = answer else {
             self.sentinels.insert(from, SentinelView::Unreachable);
             return;
@@ -267,6 +358,21 @@ impl Watch {
         }
     }
 
+    /// Notes what a Sentinel shows of a failover of our primary.
+    fn note_announced(&mut self, from: &HostPort, answer: Option<&super::client::Answer>) {
+        let current = self.current.as_ref().map(|current| &current.primary);
+        let shown = match answer.map(|answer| &answer.view) {
+            None => Shown::Unheard,
+            Some(SentinelView::Named(named)) if named.ahead && Some(&named.address) == current => {
+                Shown::Ahead
+            }
+            Some(SentinelView::Pending) => return,
+            Some(_) => Shown::None,
+        };
+        self.announcements
+            .shown(from, shown, self.started.elapsed());
+    }
+
     fn admit_sentinel(&mut self, address: HostPort, id: Option<String>) {
         if self.members.admit_sentinel(&address, id) {
             self.sentinels.insert(address, SentinelView::Pending);
@@ -286,25 +392,27 @@ impl Watch {
         }
     }
 
-    fn heard(&mut self, news: News) {
-        self.members.heard(&news);
+    fn heard(&mut self, sentinel: &HostPort, event: &Event) {
+        self.members.heard(sentinel, event);
         self.metrics.event();
-        if news.event.is_urgent() {
-            tracing::info!(sentinel = %news.sentinel, event = ?news.event, "sentinel says");
+        if event.is_urgent() {
+            tracing::info!(%sentinel, ?event, "sentinel says");
             self.urgent_until = Instant::now() + URGENT_FOR;
             self.sign.get_or_insert_with(Instant::now);
             self.nudge();
         }
-        match &news.event {
-            Event::Replica(address) | Event::PromotedReplica(address) => {
+        self.announcements
+            .heard(sentinel, event, self.started.elapsed());
+        match event {
+            Event::SelectedReplica(address) | Event::PromotedReplica(address) => {
+                self.selected.insert(address.clone());
                 self.watch_node(address.clone());
             }
+            Event::FailoverAborted(_) => self.selected.clear(),
+            Event::Replica(address) => self.watch_node(address.clone()),
             Event::Switched { to, .. } => self.watch_node(to.clone()),
             Event::Sentinel(address) => self.admit_sentinel(address.clone(), None),
             _ => {}
-        }
-        if self.updates.try_send(Update::News(news)).is_err() {
-            self.metrics.event_dropped();
         }
     }
 
@@ -326,7 +434,13 @@ impl Watch {
             .as_ref()
             .filter(|(_, since)| since.elapsed() >= SECOND_LOOK)
             .map(|(suspect, _)| suspect);
-        let decision = choose(&self.sentinels, &self.nodes, self.current.as_ref(), looked);
+        let decision = choose(
+            &self.sentinels,
+            &self.nodes,
+            self.current.as_ref(),
+            looked,
+            &self.selected,
+        );
         match decision {
             Decision::Keep(topology) => {
                 self.settle(None);

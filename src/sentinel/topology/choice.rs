@@ -2,8 +2,8 @@
 
 use super::Epoch;
 use super::{
-    Continuity, Decision, Lineage, Named, Node, Nodes, RejectReason, Rejection, Role, SentinelView,
-    Sentinels, Suspect, SwitchReason, Topology, Waiting,
+    Continuity, Decision, Lineage, Named, Node, Nodes, RejectReason, Rejection, Role, Selected,
+    SentinelView, Sentinels, Suspect, SwitchReason, Topology, Waiting,
 };
 use crate::seam::HostPort;
 
@@ -13,8 +13,20 @@ pub fn choose(
     nodes: &Nodes,
     current: Option<&Topology>,
     looked: Option<&Suspect>,
+    selected: &Selected,
 ) -> Decision {
     let votes = votes(sentinels);
+    let named = majority(&votes, nodes, current);
+    let newer = |current: &Topology| {
+        named
+            .as_ref()
+            .is_some_and(|(_, epoch)| *epoch > current.epoch)
+    };
+    if let Some(current) = current.filter(|current| !newer(current))
+        && let Some(early) = early_heir(nodes, current, selected)
+    {
+        return early;
+    }
     if votes.is_empty() {
         let knows_nothing = |view: &SentinelView| *view == SentinelView::Unknown;
         return Decision::Wait(match sentinels.values().any(knows_nothing) {
@@ -22,7 +34,7 @@ pub fn choose(
             false => Waiting::NoSentinel,
         });
     }
-    let Some((address, epoch)) = majority(&votes, nodes, current) else {
+    let Some((address, epoch)) = named else {
         return Decision::Wait(Waiting::Disagreement);
     };
     let candidate = Candidate {
@@ -44,6 +56,47 @@ pub fn choose(
         true => candidate.at_known_address(nodes, current),
         false => candidate.elsewhere(nodes, current),
     }
+}
+
+/// Tells whether the majority names, at a higher epoch, another address than the one that is believed in.
+pub fn is_superseded(sentinels: &Sentinels, nodes: &Nodes, current: &Topology) -> bool {
+    let votes = votes(sentinels);
+    majority(&votes, nodes, Some(current))
+        .is_some_and(|(address, epoch)| epoch > current.epoch && address != current.primary)
+}
+
+/// Finds the node that was selected for promotion, or handed over to, and continues the history that we know.
+fn early_heir(nodes: &Nodes, current: &Topology, selected: &Selected) -> Option<Decision> {
+    let known = nodes.get(&current.primary).and_then(Option::as_ref);
+    let same_process = |node: &&Node| {
+        let before = current.lineage.as_ref().map(|lineage| &lineage.run_id);
+        before.is_some() && node.lineage.as_ref().map(|lineage| &lineage.run_id) == before
+    };
+    let handed_to = known
+        .filter(same_process)
+        .filter(|node| node.role == Role::Replica)
+        .and_then(|node| node.follows.as_ref());
+    let promised = selected.iter().chain(handed_to);
+    let (address, node) = promised
+        .filter(|address| **address != current.primary)
+        .filter_map(|address| Some((address, nodes.get(address)?.as_ref()?)))
+        .find(|(_, node)| {
+            let continuity = Continuity::of(current.lineage.as_ref(), node.lineage.as_ref());
+            node.role == Role::Primary && continuity == Continuity::Heir
+        })?;
+    Some(Decision::Switch {
+        topology: Topology {
+            primary: address.clone(),
+            epoch: current.epoch,
+            lineage: node.lineage.clone(),
+            early: true,
+        },
+        reason: match known {
+            Some(_) => SwitchReason::Switchover,
+            None => SwitchReason::Failover,
+        },
+        continuity: Continuity::Heir,
+    })
 }
 
 /// What the majority names, on its way through the checks.
@@ -77,6 +130,7 @@ impl Candidate<'_> {
                 primary: self.address,
                 epoch: self.epoch,
                 lineage: node.lineage.clone().or_else(|| current.lineage.clone()),
+                early: current.early && self.epoch == current.epoch,
             });
         }
         let reason = match self.epoch > current.epoch {
@@ -88,6 +142,12 @@ impl Candidate<'_> {
     }
 
     fn elsewhere(self, nodes: &Nodes, current: &Topology) -> Decision {
+        // The Sentinels have not seen yet what we have.
+        let serves = |node: &Node| node.role == Role::Primary;
+        let early = current.early && self.epoch == current.epoch;
+        if early && matches!(nodes.get(&current.primary), Some(Some(node)) if serves(node)) {
+            return Decision::Keep(current.clone());
+        }
         let node = match self.primary(nodes) {
             Ok(node) => node,
             Err(waiting) => return Decision::Wait(waiting),
@@ -106,7 +166,9 @@ impl Candidate<'_> {
             Some(None) | None => SwitchReason::Failover,
         };
         let continues = matches!(continuity, Continuity::Same | Continuity::Heir);
-        if self.epoch == current.epoch && !continues {
+        // One that was accepted early and is no primary any more was given up by the Sentinels, too.
+        let given_up = early && matches!(nodes.get(&current.primary), Some(Some(_)));
+        if self.epoch == current.epoch && !continues && !given_up {
             return self.rejected(RejectReason::SameEpoch);
         }
         match continuity {
@@ -164,6 +226,7 @@ impl Candidate<'_> {
                 primary: self.address,
                 epoch: self.epoch,
                 lineage,
+                early: false,
             },
             reason,
             continuity,

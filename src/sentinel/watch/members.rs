@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::News;
 use crate::config::{Credentials, Sentinels};
 use crate::seam::{Dial, Entropy, HostPort};
 use crate::sentinel::client::{Client, Observation, Pace};
+use crate::sentinel::event::Event;
 use crate::sentinel::link::Failure;
 use crate::sentinel::node::Watched;
 
@@ -204,10 +204,15 @@ impl Members {
     }
 
     /// Notes what a Sentinel published last.
-    pub(super) fn heard(&mut self, news: &News) {
-        if let Some(member) = self.sentinels.get_mut(&news.sentinel) {
-            member.last_event = format!("{:?}", news.event);
+    pub(super) fn heard(&mut self, sentinel: &HostPort, event: &Event) {
+        if let Some(member) = self.sentinels.get_mut(sentinel) {
+            member.last_event = format!("{event:?}");
         }
+    }
+
+    /// Returns why a node does not answer; `None` when it does, or was not asked yet.
+    pub(super) fn node_trouble(&self, address: &HostPort) -> Option<&Failure> {
+        self.nodes.get(address)?.trouble.as_ref()
     }
 
     /// Notes a node's answer or its failure; false when nobody asked.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Watch;
+use crate::sentinel::client::Pace;
 use crate::sentinel::topology::SentinelView;
 
 /// Pause between two questions in peace.
@@ -19,6 +20,15 @@ pub(super) const URGENT_FOR: Duration = Duration::from_secs(10);
 /// How long an open question keeps the pace high: Sentinel's own time-out of a failover. After it, something is broken
 /// for good, and everybody is asked each second as in peace.
 pub(super) const UNSETTLED_MAX: Duration = Duration::from_secs(180);
+
+/// Returns the pace of peace, or that of a failover.
+pub(in crate::sentinel) fn pace_of(urgent: bool, nudge: u64) -> Pace {
+    let every = match urgent {
+        true => FAILOVER,
+        false => PEACE,
+    };
+    Pace { every, nudge }
+}
 
 impl Watch {
     /// Chooses how often everybody is asked.
@@ -46,13 +56,11 @@ impl Watch {
         let open_question = self
             .unsettled
             .is_some_and(|since| now - since < UNSETTLED_MAX);
-        let every = match open_question || now < self.urgent_until {
-            true => FAILOVER,
-            false => PEACE,
-        };
+        let urgent = open_question || now < self.urgent_until || *self.holding.borrow();
         self.pace.send_if_modified(|pace| {
-            let changed = pace.every != every;
-            pace.every = every;
+            let next = pace_of(urgent, pace.nudge);
+            let changed = pace.every != next.every;
+            pace.every = next.every;
             changed
         });
     }

@@ -108,6 +108,10 @@ impl Watch {
                 trouble: text(member.trouble.as_ref()),
                 listening: member.listening,
                 listening_trouble: text(member.listening_trouble.as_ref()),
+                planned_failovers: match member.listening {
+                    true => "announced",
+                    false => "may lose writes",
+                },
                 names: named.map(|named| named.address.to_string()),
                 epoch: named.map(|named| named.epoch.0),
                 tilt: named.is_some_and(|named| named.tilt),

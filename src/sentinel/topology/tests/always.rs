@@ -5,8 +5,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 
 use super::given::{at, lineage, named, node, sentinels};
 use crate::sentinel::topology::{
-    Continuity, Decision, Epoch, Lineage, Named, Node, Nodes, Role, SentinelView, Suspect,
-    SwitchReason, Topology, choose,
+    Continuity, Decision, Epoch, Lineage, Named, Node, Nodes, Role, Selected, SentinelView,
+    Suspect, SwitchReason, Topology, choose,
 };
 
 const HOSTS: &[&str] = &["a", "b", "c"];
@@ -62,6 +62,7 @@ fn any_case() -> impl Strategy<Value = Case> {
             primary: at(host),
             epoch: Epoch(epoch),
             lineage,
+            early: false,
         });
     let id = || prop::sample::select(IDS);
     let suspect =
@@ -104,47 +105,69 @@ fn check<S: Strategy>(
 
 #[test]
 fn whatever_is_said_a_switch_is_to_a_primary_that_a_majority_names_at_no_lower_epoch() {
-    check("switch", &any_case(), |(views, list, current, looked)| {
-        let sentinels = sentinels(&views);
-        let nodes: Nodes = HOSTS.iter().map(|host| at(host)).zip(list).collect();
-        let decision = choose(&sentinels, &nodes, current.as_ref(), looked.as_ref());
-        let Decision::Switch {
-            topology,
-            reason,
-            continuity,
-        } = &decision
-        else {
-            return Ok(());
-        };
-        let node = nodes[&topology.primary].as_ref();
-        prop_assert!(node.is_some_and(|node| node.role == Role::Primary));
-        let votes: Vec<&Named> = sentinels
-            .values()
-            .filter_map(|view| match view {
-                SentinelView::Named(named) => Some(named),
-                _ => None,
-            })
-            .collect();
-        let weight = |votes: &mut dyn Iterator<Item = &&Named>| -> u64 {
-            votes.map(|vote| vote.weight()).sum()
-        };
-        let total = weight(&mut votes.iter());
-        let vouched = weight(&mut votes.iter().filter(|vote| vote.epoch >= topology.epoch));
-        prop_assert!(vouched * 2 > total, "its epoch has no majority");
-        prop_assert!(votes.iter().any(|vote| vote.address == topology.primary));
-        let Some(current) = current else {
-            prop_assert_eq!(*reason, SwitchReason::Start);
-            return Ok(());
-        };
-        prop_assert!(topology.epoch >= current.epoch);
-        let confirmed = looked.is_some_and(|looked| looked.address == topology.primary);
-        let fits = !matches!(continuity, Continuity::Broken);
-        prop_assert!(fits || confirmed, "broken, and seen once only");
-        if topology.epoch == current.epoch && topology.primary != current.primary {
-            prop_assert!(matches!(continuity, Continuity::Same | Continuity::Heir));
-        }
-        Ok(())
-    });
+    let selected = prop::collection::btree_set(prop::sample::select(HOSTS), 0..2);
+    let cases = (any_case(), selected);
+    check(
+        "switch",
+        &cases,
+        |((views, list, current, looked), selected)| {
+            let sentinels = sentinels(&views);
+            let nodes: Nodes = HOSTS.iter().map(|host| at(host)).zip(list).collect();
+            let selected: Selected = selected.into_iter().map(at).collect();
+            let decision = choose(
+                &sentinels,
+                &nodes,
+                current.as_ref(),
+                looked.as_ref(),
+                &selected,
+            );
+            let Decision::Switch {
+                topology,
+                reason,
+                continuity,
+            } = &decision
+            else {
+                return Ok(());
+            };
+            let node = nodes[&topology.primary].as_ref();
+            prop_assert!(node.is_some_and(|node| node.role == Role::Primary));
+            if topology.early {
+                // Not named by a majority yet: selected, and a true heir.
+                let current = current.expect("an heir needs somebody to inherit from");
+                prop_assert!(selected.contains(&topology.primary));
+                prop_assert_eq!(*continuity, Continuity::Heir);
+                prop_assert_eq!(topology.epoch, current.epoch);
+                prop_assert_ne!(&topology.primary, &current.primary);
+                return Ok(());
+            }
+            let votes: Vec<&Named> = sentinels
+                .values()
+                .filter_map(|view| match view {
+                    SentinelView::Named(named) => Some(named),
+                    _ => None,
+                })
+                .collect();
+            let weight = |votes: &mut dyn Iterator<Item = &&Named>| -> u64 {
+                votes.map(|vote| vote.weight()).sum()
+            };
+            let total = weight(&mut votes.iter());
+            let vouched = weight(&mut votes.iter().filter(|vote| vote.epoch >= topology.epoch));
+            prop_assert!(vouched * 2 > total, "its epoch has no majority");
+            prop_assert!(votes.iter().any(|vote| vote.address == topology.primary));
+            let Some(current) = current else {
+                prop_assert_eq!(*reason, SwitchReason::Start);
+                return Ok(());
+            };
+            prop_assert!(topology.epoch >= current.epoch);
+            let confirmed = looked.is_some_and(|looked| looked.address == topology.primary);
+            let fits = !matches!(continuity, Continuity::Broken);
+            prop_assert!(fits || confirmed, "broken, and seen once only");
+            if topology.epoch == current.epoch && topology.primary != current.primary {
+                prop_assert!(matches!(continuity, Continuity::Same | Continuity::Heir));
+            }
+            Ok(())
+        },
+    );
 }
 
 #[test]
@@ -156,6 +179,7 @@ fn whatever_is_said_a_kept_topology_is_the_known_one_or_newer() {
             &nodes,
             current.as_ref(),
             looked.as_ref(),
+            &Selected::new(),
         );
         if let Decision::Keep(kept) = decision {
             let current = current.expect("nothing can be kept at the start");
@@ -183,6 +207,7 @@ fn order_of_the_sentinels_does_not_matter() {
                 &nodes,
                 current.as_ref(),
                 looked.as_ref(),
+                &Selected::new(),
             );
             if !views.is_empty() {
                 let by = index.index(views.len());
@@ -193,6 +218,7 @@ fn order_of_the_sentinels_does_not_matter() {
                 &nodes,
                 current.as_ref(),
                 looked.as_ref(),
+                &Selected::new(),
             );
             prop_assert_eq!(before, after);
             Ok(())
@@ -216,6 +242,7 @@ fn minority_of_liars_cannot_move_us() {
             &nodes,
             current.as_ref(),
             looked.as_ref(),
+            &Selected::new(),
         );
         if let Decision::Switch { topology, .. } = decision {
             prop_assert_eq!(topology.primary, at("a"));

@@ -2,7 +2,8 @@
 
 use crate::seam::HostPort;
 use crate::sentinel::topology::{
-    Decision, Epoch, Lineage, Named, Node, Nodes, Role, SentinelView, Sentinels, Topology, choose,
+    Decision, Epoch, Lineage, Named, Node, Nodes, Role, Selected, SentinelView, Sentinels,
+    Topology, choose,
 };
 
 pub(super) fn at(host: &str) -> HostPort {
@@ -27,6 +28,7 @@ pub(super) fn node(role: Role, lineage: Option<Lineage>) -> Option<Node> {
     Some(Node {
         role,
         lineage,
+        follows: None,
         link_up: true,
         offset: Some(1000),
         replicas: Vec::new(),
@@ -43,6 +45,8 @@ pub(super) fn named(host: &str, epoch: u64) -> Named {
         subjectively_down: false,
         objectively_down: false,
         failover: false,
+        ahead: false,
+        down_after: None,
     }
 }
 
@@ -68,6 +72,7 @@ pub(super) fn current() -> Topology {
         primary: at("a"),
         epoch: Epoch(5),
         lineage: Some(lineage("a1", "A", Some("0"))),
+        early: false,
     }
 }
 
@@ -116,5 +121,11 @@ pub(super) fn chosen(
     list: &[(&str, Option<Node>)],
     current: Option<&Topology>,
 ) -> String {
-    line(&choose(&sentinels(views), &nodes(list), current, None))
+    line(&choose(
+        &sentinels(views),
+        &nodes(list),
+        current,
+        None,
+        &Selected::new(),
+    ))
 }

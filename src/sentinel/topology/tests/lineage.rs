@@ -3,7 +3,7 @@
 use super::given::{
     chosen, current, healthy_a, line, lineage, named, node, nodes, says, sentinels,
 };
-use crate::sentinel::topology::{Decision, Named, Role, SentinelView, Suspect, choose};
+use crate::sentinel::topology::{Decision, Named, Role, Selected, SentinelView, Suspect, choose};
 
 #[test]
 fn broken_lineage_at_the_same_address_is_accepted_at_a_second_look() {
@@ -17,27 +17,41 @@ fn broken_lineage_at_the_same_address_is_accepted_at_a_second_look() {
         let list = nodes(&[("a", node(Role::Primary, Some(now.clone())))]);
         let views = sentinels(&[says("a", 5), says("a", 5), SentinelView::Unreachable]);
         let known = current();
-        let Decision::LookAgain(suspect) = choose(&views, &list, Some(&known), None) else {
+        let Decision::LookAgain(suspect) =
+            choose(&views, &list, Some(&known), None, &Selected::new())
+        else {
             panic!("accepted at once: {now:?}");
         };
         let other = Suspect {
             run_id: "a3".into(),
             ..suspect.clone()
         };
-        let again = choose(&views, &list, Some(&known), Some(&other));
+        let again = choose(&views, &list, Some(&known), Some(&other), &Selected::new());
         assert_eq!(
             again,
             Decision::LookAgain(suspect.clone()),
             "restarted once more"
         );
         assert_eq!(
-            line(&choose(&views, &list, Some(&known), Some(&suspect))),
+            line(&choose(
+                &views,
+                &list,
+                Some(&known),
+                Some(&suspect),
+                &Selected::new()
+            )),
             format!("switch a 5 lineage_break {word}")
         );
         // One Sentinel already knows of a failover.
         let views = sentinels(&[says("a", 5), says("a", 5), says("b", 6)]);
         assert_eq!(
-            line(&choose(&views, &list, Some(&known), Some(&suspect))),
+            line(&choose(
+                &views,
+                &list,
+                Some(&known),
+                Some(&suspect),
+                &Selected::new()
+            )),
             "wait: the Sentinels do not agree yet"
         );
     }
@@ -52,13 +66,19 @@ fn higher_epoch_with_another_history_is_accepted_at_a_second_look() {
         nodes(&[("a", None), ("b", far)]),
     );
     let known = current();
-    let first = choose(&views, &list, Some(&known), None);
+    let first = choose(&views, &list, Some(&known), None, &Selected::new());
     assert_eq!(line(&first), "look b b1 D");
     let Decision::LookAgain(suspect) = first else {
         unreachable!()
     };
     assert_eq!(
-        line(&choose(&views, &list, Some(&known), Some(&suspect))),
+        line(&choose(
+            &views,
+            &list,
+            Some(&known),
+            Some(&suspect),
+            &Selected::new()
+        )),
         "switch b 7 failover broken"
     );
 }
@@ -71,11 +91,18 @@ fn address_back_at_a_higher_epoch_counts_as_a_failover() {
     )]);
     let views = sentinels(&[says("a", 7), says("a", 7)]);
     let known = current();
-    let Decision::LookAgain(suspect) = choose(&views, &list, Some(&known), None) else {
+    let Decision::LookAgain(suspect) = choose(&views, &list, Some(&known), None, &Selected::new())
+    else {
         panic!("accepted at once");
     };
     assert_eq!(
-        line(&choose(&views, &list, Some(&known), Some(&suspect))),
+        line(&choose(
+            &views,
+            &list,
+            Some(&known),
+            Some(&suspect),
+            &Selected::new()
+        )),
         "switch a 7 failover broken"
     );
 }

@@ -1,7 +1,11 @@
 //! When a primary is taken, kept and left: majority, epoch and role.
 
-use super::given::{at, chosen, current, healthy_a, lineage, node, promoted_b, says};
-use crate::sentinel::topology::{Epoch, Node, Role, SentinelView, Topology};
+use super::given::{
+    at, chosen, current, healthy_a, line, lineage, node, nodes, promoted_b, says, sentinels,
+};
+use crate::sentinel::topology::{
+    Epoch, Node, Role, Selected, SentinelView, Topology, choose, is_superseded,
+};
 
 #[test]
 fn first_primary_needs_a_majority_and_a_node_that_agrees() {
@@ -141,6 +145,7 @@ fn lower_epoch_is_never_gone_back_to() {
         primary: at("b"),
         epoch: Epoch(6),
         lineage: Some(lineage("b1", "B", Some("A"))),
+        early: false,
     };
     // The old primary restarted: writable, and all that can be reached are stale Sentinels.
     let restarted = node(Role::Primary, Some(lineage("a2", "C", None)));
@@ -170,5 +175,161 @@ fn same_epoch_is_believed_of_an_heir_only() {
         (node(Role::Primary, None), rejected),
     ] {
         assert_eq!(chosen(&views, &[("b", b)], Some(&current())), expected);
+    }
+}
+
+/// A decision in one line, with these nodes selected.
+fn with_selected(
+    views: &[SentinelView],
+    list: &[(&str, Option<Node>)],
+    known: &Topology,
+    selected: &[&str],
+) -> String {
+    let selected: Selected = selected.iter().map(|host| at(host)).collect();
+    line(&choose(
+        &sentinels(views),
+        &nodes(list),
+        Some(known),
+        None,
+        &selected,
+    ))
+}
+
+#[test]
+fn a_selected_heir_is_taken_before_the_majority_names_it() {
+    let known = current();
+    let old = [says("a", 5), says("a", 5), says("a", 5)];
+    let replica = || node(Role::Replica, Some(lineage("b1", "A", None)));
+    let stranger = || node(Role::Primary, Some(lineage("b1", "X", None)));
+    for (list, selected, expected) in [
+        // Selected is not promoted.
+        (
+            [("a", healthy_a()), ("b", replica())],
+            &["b"][..],
+            "keep a 5",
+        ),
+        (
+            [("a", healthy_a()), ("b", promoted_b())],
+            &["b"][..],
+            "switch b 5 switchover heir",
+        ),
+        (
+            [("a", None), ("b", promoted_b())],
+            &["b"][..],
+            "switch b 5 failover heir",
+        ),
+        // Promoted by somebody, and nobody has selected it.
+        (
+            [("a", healthy_a()), ("b", promoted_b())],
+            &[][..],
+            "keep a 5",
+        ),
+        // Selected, and not of our history, or it does not say.
+        (
+            [("a", healthy_a()), ("b", stranger())],
+            &["b"][..],
+            "keep a 5",
+        ),
+        (
+            [("a", healthy_a()), ("b", node(Role::Primary, None))],
+            &["b"][..],
+            "keep a 5",
+        ),
+    ] {
+        assert_eq!(
+            with_selected(&old, &list, &known, selected),
+            expected,
+            "{list:?} {selected:?}"
+        );
+    }
+    // A majority at a higher epoch knows better than a selection.
+    let newer = [says("c", 6), says("c", 6), says("a", 5)];
+    let list = [("a", healthy_a()), ("b", promoted_b()), ("c", None)];
+    let expected = "wait: c:6379, which the Sentinels name, does not answer";
+    assert_eq!(with_selected(&newer, &list, &known, &["b"]), expected);
+}
+
+#[test]
+fn a_primary_that_hands_over_names_its_heir_itself() {
+    let handing = |follows: &str, run_id: &str| {
+        node(Role::Replica, Some(lineage(run_id, "B", None))).map(|node| Node {
+            follows: Some(at(follows)),
+            ..node
+        })
+    };
+    let old = [says("a", 5), says("a", 5), says("a", 5)];
+    for (follows, run_id, expected) in [
+        ("b", "a1", "switch b 5 switchover heir"),
+        (
+            "c",
+            "a1",
+            "wait: a:6379, which the Sentinels name, is not a primary yet",
+        ),
+        // Another process at its address has nothing to hand over.
+        (
+            "b",
+            "a2",
+            "wait: a:6379, which the Sentinels name, is not a primary yet",
+        ),
+    ] {
+        let list = [("a", handing(follows, run_id)), ("b", promoted_b())];
+        assert_eq!(with_selected(&old, &list, &current(), &[]), expected);
+    }
+}
+
+#[test]
+fn who_was_taken_early_is_kept_until_the_sentinels_follow_or_it_is_given_up() {
+    let known = Topology {
+        primary: at("b"),
+        epoch: Epoch(5),
+        lineage: Some(lineage("b1", "B", Some("A"))),
+        early: true,
+    };
+    let old = [says("a", 5), says("a", 5), says("a", 5)];
+    let demoted = || node(Role::Replica, Some(lineage("b1", "B", Some("A"))));
+    for (views, list, expected) in [
+        (
+            old.clone(),
+            [("a", healthy_a()), ("b", promoted_b())],
+            "keep b 5",
+        ),
+        (old.clone(), [("a", None), ("b", promoted_b())], "keep b 5"),
+        (
+            [says("b", 6), says("b", 6), says("a", 5)],
+            [("a", healthy_a()), ("b", promoted_b())],
+            "keep b 6",
+        ),
+        // The failover came to nothing: back after a second look.
+        (
+            old.clone(),
+            [("a", healthy_a()), ("b", demoted())],
+            "look a a1 A",
+        ),
+        // It does not answer: that proves nothing.
+        (
+            old,
+            [("a", healthy_a()), ("b", None)],
+            "reject: a:6379 at epoch 5 is not accepted: another primary of the same epoch is known",
+        ),
+    ] {
+        assert_eq!(
+            with_selected(&views, &list, &known, &[]),
+            expected,
+            "{list:?}"
+        );
+    }
+}
+
+#[test]
+fn a_majority_at_a_higher_epoch_supersedes_whatever_the_node_says() {
+    let known = current();
+    for (views, expected) in [
+        ([says("b", 6), says("b", 6), says("a", 5)], true),
+        ([says("b", 6), says("a", 5), says("a", 5)], false),
+        ([says("a", 6), says("a", 6), says("a", 5)], false),
+        ([says("b", 5), says("b", 5), says("a", 5)], false),
+    ] {
+        let superseded = is_superseded(&sentinels(&views), &nodes(&[]), &known);
+        assert_eq!(superseded, expected, "{views:?}");
     }
 }

@@ -21,6 +21,7 @@ pub(super) struct Running {
     pub(super) snapshot: watch::Receiver<Snapshot>,
     pub(super) metrics: Recorder,
     pub(super) task: JoinHandle<()>,
+    pub(super) holding: watch::Sender<bool>,
 }
 
 impl Drop for Running {
@@ -37,6 +38,7 @@ pub(super) fn start(
     let world = World {
         sentinels: sentinels.iter().cloned().collect(),
         nodes: [("a", A), ("b", B_FOLLOWS)].into(),
+        frozen: Default::default(),
         asked: Vec::new(),
         published: Some(broadcast::channel(64).0),
     };
@@ -44,6 +46,7 @@ pub(super) fn start(
     let (updates, inbox) = mpsc::channel(room);
     let (snapshot, seen) = watch::channel(Snapshot::default());
     let metrics = Recorder::new();
+    let (holding, held) = watch::channel(false);
     let parts = Parts {
         sentinels: config::Sentinels {
             primary_name: "mymaster".into(),
@@ -54,6 +57,7 @@ pub(super) fn start(
         dial: Arc::new(Dialler(Arc::clone(&world))),
         entropy: Entropy::from_seed(7),
         updates,
+        holding: held,
         snapshot,
         metrics: metrics.topology(),
     };
@@ -63,6 +67,7 @@ pub(super) fn start(
         snapshot: seen,
         metrics,
         task: tokio::spawn(run(parts)),
+        holding,
     }
 }
 

@@ -7,9 +7,8 @@ use tokio::time::{Instant, sleep};
 use super::running::{MS, Running, start, three};
 use super::world::{A, FakeSentinel, at};
 use crate::failover::machine;
-use crate::sentinel::event::Event;
 use crate::sentinel::topology::{Continuity, SwitchReason};
-use crate::sentinel::watch::{News, SECOND_LOOK, Update};
+use crate::sentinel::watch::{SECOND_LOOK, Update};
 
 #[tokio::test(start_paused = true)]
 async fn switch_is_seen_within_a_poll_where_events_are_refused() {
@@ -56,37 +55,128 @@ async fn restarted_primary_is_accepted_after_half_a_second() {
     assert!(watcher.shows("gripfast_lineage_breaks_total 1"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn news_that_nobody_takes_are_dropped_and_counted_and_a_switch_is_not() {
-    let mut watcher = start(&["s1"], &three()[..1], 1);
-    watcher.switched(Duration::from_secs(1)).await.unwrap();
-    sleep(Duration::from_secs(1)).await;
-    for _ in 0..4 {
-        watcher.say("+odown", "master mymaster a 1 #quorum 1/1");
+/// Returns what the failover machine is told until nothing more comes.
+fn told(watcher: &mut Running) -> Vec<machine::Event> {
+    let mut told = Vec::new();
+    while let Ok(update) = watcher.updates.try_recv() {
+        match update {
+            Update::Failover(event) => told.push(event),
+            Update::Switched(_) => told.push(machine::Event::Named),
+            Update::DownAfter(_) => {}
+        }
     }
-    watcher.say("+odown", "master other a 1 #quorum 1/1");
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_announced_at_once_and_called_off_when_no_sentinel_stands_by_it() {
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    told(&mut watcher);
+    watcher.say("+try-failover", "master mymaster a 1");
+    sleep(5 * MS).await;
+    assert_eq!(told(&mut watcher), [machine::Event::Announced]);
     sleep(Duration::from_secs(1)).await;
-    assert!(
-        watcher.shows("gripfast_sentinel_events_total 4"),
-        "{}",
-        watcher.metrics.render()
-    );
-    assert!(watcher.shows("gripfast_sentinel_events_dropped_total 3"));
-    watcher.promote_b();
-    sleep(Duration::from_secs(2)).await;
-    let news = News {
-        sentinel: at("s1"),
-        event: Event::ObjectivelyDown,
-    };
-    assert_eq!(watcher.updates.recv().await, Some(Update::News(news)));
+    assert_eq!(told(&mut watcher), [machine::Event::CalledOff]);
+    watcher.say("+try-failover", "master mymaster a 1");
+    sleep(5 * MS).await;
+    watcher.say("-failover-abort-no-good-slave", "master mymaster a 1");
+    sleep(5 * MS).await;
     assert_eq!(
-        watcher
-            .switched(Duration::from_secs(1))
-            .await
-            .unwrap()
-            .generation,
-        2
+        told(&mut watcher),
+        [machine::Event::Announced, machine::Event::CalledOff]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selected_heir_is_accepted_within_two_looks_and_not_announced_again() {
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    told(&mut watcher);
+    watcher.say("+try-failover", "master mymaster a 1");
+    watcher.say("+selected-slave", "slave b b 1 @ mymaster a 1");
+    sleep(100 * MS).await;
+    // Selected is not promoted.
+    assert_eq!(told(&mut watcher), [machine::Event::Announced]);
+    watcher
+        .world
+        .lock()
+        .unwrap()
+        .nodes
+        .insert("b", super::world::B_PROMOTED);
+    let promoted = Instant::now();
+    let switched = watcher.switched(Duration::from_secs(1)).await.unwrap();
+    assert!(promoted.elapsed() <= 40 * MS, "{:?}", promoted.elapsed());
+    assert!(switched.topology.early);
+    assert_eq!(switched.topology.primary, at("b"));
+    watcher.say("+promoted-slave", "slave b b 1 @ mymaster a 1");
+    watcher.say("+failover-state-reconf-slaves", "master mymaster a 1");
+    watcher.promote_b();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(told(&mut watcher), []);
+    assert!(watcher.shows("gripfast_topology_epoch 6"));
+    assert!(watcher.shows("gripfast_topology_generation 2"));
+    assert!(watcher.shows("gripfast_primaries_rejected_total{reason=\"same_epoch\"} 0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_primary_is_silent_within_two_pings_and_answers_at_once() {
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    told(&mut watcher);
+    watcher.world.lock().unwrap().frozen.insert("a");
+    let frozen = Instant::now();
+    while told(&mut watcher) != [machine::Event::Node(machine::NodeState::Silent)] {
+        assert!(frozen.elapsed() < Duration::from_secs(2));
+        sleep(10 * MS).await;
+    }
+    assert!(frozen.elapsed() <= 720 * MS, "{:?}", frozen.elapsed());
+    sleep(Duration::from_secs(5)).await;
+    watcher.world.lock().unwrap().frozen.remove("a");
+    sleep(700 * MS).await;
+    assert_eq!(
+        told(&mut watcher),
+        [machine::Event::Node(machine::NodeState::Answers)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_requests_are_held_everybody_is_asked_often() {
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(15)).await;
+    let calm = Instant::now();
+    sleep(Duration::from_secs(3)).await;
+    assert!(
+        watcher
+            .pauses("s1", calm)
+            .iter()
+            .all(|pause| *pause >= 900 * MS)
+    );
+    watcher.holding.send_replace(true);
+    let held = Instant::now();
+    sleep(Duration::from_secs(3)).await;
+    let pauses = watcher.pauses("s1", held);
+    assert!(pauses.len() > 40 && pauses.iter().all(|pause| *pause <= 60 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_primary_that_is_named_and_not_confirmed_supersedes_the_old_one() {
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    told(&mut watcher);
+    for sentinel in watcher.world.lock().unwrap().sentinels.values_mut() {
+        sentinel.names = Some(("b", 6));
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(told(&mut watcher), [machine::Event::Superseded(true)]);
+    watcher.promote_b();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(told(&mut watcher), [machine::Event::Named]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,10 +191,9 @@ async fn lost_primary_is_in_doubt_until_it_is_seen_to_be_the_same() {
                 Update::Failover(machine::Event::Node(state)) => {
                     doubts.push(state != machine::NodeState::Answers)
                 }
-                Update::Failover(_) => {}
                 // The data thread takes it as a confirmation too.
                 Update::Switched(_) => doubts.push(false),
-                Update::News(_) => {}
+                Update::Failover(_) | Update::DownAfter(_) => {}
             }
         }
         doubts

@@ -1,6 +1,6 @@
 //! Sentinels and nodes in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -35,6 +35,8 @@ pub(super) type FakeNode = (&'static str, &'static str, &'static str, &'static s
 pub(super) struct World {
     pub(super) sentinels: BTreeMap<&'static str, FakeSentinel>,
     pub(super) nodes: BTreeMap<&'static str, FakeNode>,
+    /// Nodes that take connections and answer nothing.
+    pub(super) frozen: BTreeSet<&'static str>,
     /// When each host was asked for the primary's address.
     pub(super) asked: Vec<(String, Instant)>,
     pub(super) published: Option<broadcast::Sender<(&'static str, String)>>,
@@ -69,6 +71,9 @@ async fn serve(world: Shared, host: String, stream: DuplexStream) {
         let first = words[0].to_ascii_uppercase();
         if first == "SUBSCRIBE" && !world.lock().unwrap().sentinels[&*host].deaf {
             return publish(world, host, framed, &words[1..]).await;
+        }
+        while world.lock().unwrap().frozen.contains(&*host) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         let Some(answer) = answer(&world, &host, &words) else {
             // Killed, or silent for ever.
@@ -137,6 +142,16 @@ fn answer(world: &Shared, host: &str, words: &[String]) -> Option<String> {
             "INFO REPLICATION" => bulk(&format!(
                 "role:{role}\r\nmaster_replid:{replid}\r\nmaster_replid2:{replid2}\r\nmaster_repl_offset:9\r\nsecond_repl_offset:5\r\n"
             )),
+            "ROLE" => match *role {
+                "master" => format!("*3\r\n{}:9\r\n*0\r\n", bulk("master")),
+                _ => format!(
+                    "*5\r\n{}{}:1\r\n{}:9\r\n",
+                    bulk("slave"),
+                    bulk("a"),
+                    bulk("connected")
+                ),
+            },
+            "PING" => "+PONG\r\n".into(),
             "INFO SERVER" => bulk(&format!("run_id:{run_id}\r\n")),
             _ => "+OK\r\n".into(),
         });
