@@ -168,7 +168,7 @@ fn flush_publishes_each_count_under_its_label() {
         received_bytes: [71, 72],
         sent_bytes: [81, 82],
         session_reads: [101, 102, 103, 104, 105],
-        touches: [111, 112],
+        touches: [111, 112, 113],
         ttl_findings: [115, 116],
         cache_invalidations: 120,
         cache_clears: [131, 132, 133, 134, 135, 136, 137],

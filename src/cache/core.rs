@@ -343,6 +343,11 @@ impl<S: Store, H: BuildHasher, R: Rules> Core<S, H, R> {
         self.fence.slot(key)
     }
 
+    /// Tells whether no write to the key is under way.
+    pub fn is_at_rest(&self, key: &[u8]) -> bool {
+        self.fence.ticket(key).is_some()
+    }
+
     /// A write to the key is about to be sent; what is returned ends it.
     pub fn write_sent(&mut self, key: &[u8]) -> SlotId {
         let slot = self.fence.slot(key);

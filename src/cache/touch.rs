@@ -230,6 +230,45 @@ impl Rules {
         }
     }
 
+    /// Decides about a request while nothing can be sent: any extension of a live key's deadline is answered, whatever the
+    /// window, if the key lives for longer than `at_least` milliseconds. Returns the answer, and the deadline that is to
+    /// be applied later, in milliseconds since 1970 by the server's clock; none where there is nothing to apply.
+    ///
+    /// REPAIR.md, "Answers while holding". The caller sees to it that no write of the key waits or is under way.
+    pub fn decide_held(
+        &self,
+        candidate: &Candidate<'_>,
+        live: &Live<'_>,
+        clock: &Clock,
+        at_least: Millis,
+    ) -> Option<(Bytes, Option<i64>)> {
+        let left = live.deadline?.checked_sub(clock.now)?;
+        if left <= at_least {
+            return None;
+        }
+        let (time, condition, answer) = match candidate.form {
+            Form::Touch => return Some((Bytes::from_static(ONE), None)),
+            Form::Read => return Some((answered(answer_value(live))?, None)),
+            Form::Expire(time, condition) => (time, condition, Bytes::from_static(ONE)),
+            Form::ReadAndExpire(time) => (time, Condition::None, answered(answer_value(live))?),
+            Form::Set(value, time) if has(live, value) => {
+                (time, Condition::None, Bytes::from_static(OK))
+            }
+            Form::Set(..) => return None,
+        };
+        let (ttl, error) = asked_for(time, clock)?;
+        let gain = gain(ttl, error, live, clock.now)?;
+        let least = match condition {
+            Condition::None => 0,
+            Condition::Later => 1,
+        };
+        let at = match time {
+            Time::At(at) => at,
+            Time::After(ttl) => i64::try_from(clock.wall?.at).ok()?.checked_add(ttl)?,
+        };
+        (*gain.start() >= least).then_some((answer, Some(at)))
+    }
+
     /// Decides about a transaction of just `SET key value` and an EXPIRE, PEXPIRE, EXPIREAT or PEXPIREAT of the same
     /// key: an [`Decision::Answer`] has the bytes that EXEC is answered with.
     ///
@@ -346,6 +385,13 @@ fn gain(ttl: i128, error: i128, live: &Live<'_>, now: Millis) -> Option<RangeInc
     let most = since_sending.saturating_add(1 + since_sending.div_ceil(SPEED_DIFFERENCE));
     let without = ttl - i128::from(told);
     Some(without - error + i128::from(least)..=without + error + i128::from(most))
+}
+
+fn answered(decision: Decision) -> Option<Bytes> {
+    match decision {
+        Decision::Answer(reply) => Some(reply),
+        Decision::Send => None,
+    }
 }
 
 fn answer_if(condition: bool, reply: &'static [u8]) -> Decision {

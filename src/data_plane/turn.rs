@@ -214,6 +214,7 @@ impl DataPlane {
                 continue;
             };
             let unread = std::mem::take(&mut client.unread);
+            self.proxy.resubscribe(id.index);
             self.proxy.serve_rewound(id.index);
             let Some(client) = self.proxy.client(id) else {
                 continue;

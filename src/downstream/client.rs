@@ -7,6 +7,7 @@ use std::task::Waker;
 use tokio::time::Instant;
 
 use crate::cache::core::FlightId;
+use crate::failover::subscriptions::Subscriptions;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::CloseCause;
 use crate::outbox::Outbox;
@@ -215,6 +216,8 @@ pub struct Client {
     pub poisoned: bool,
     /// Its bytes go over its own link unread, both ways, until one side closes.
     pub raw: bool,
+    /// What it is subscribed to, as long as it does nothing else.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// It watches the server's commands.
     pub monitor: bool,
     /// A request that is larger than what we wait for, on its way through the own link.
@@ -277,6 +280,7 @@ impl Client {
             blocked_since: None,
             poisoned: false,
             raw: false,
+            subscriptions: None,
             monitor: false,
             upload: None,
             blocking: false,

@@ -165,6 +165,8 @@ label! {
     Touched {
         /// Answered here.
         Answered = "answered",
+        /// Answered here while requests were held, and applied afterwards.
+        Held = "held",
         /// Sent.
         Sent = "sent",
     }

@@ -6,6 +6,7 @@ use crate::cache::core::{Ask, FlightId, Question};
 use crate::cache::push::{self, Push};
 use crate::cache::shape;
 use crate::command::table::CachedRead;
+use crate::failover::replay::refusal;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{ClearCause, Verified};
 use crate::resp::value;
@@ -301,6 +302,7 @@ impl Proxy {
             Some(What::Probe { sent_at }) => self.probe_answered(index, sent_at, &reply),
             Some(What::Fields { sent_at }) => self.fields_answered(index, sent_at, &reply),
             Some(What::Lifetime) => self.lifetime_answered(&reply),
+            Some(What::Touched(touch)) if refusal(&reply).is_some() => self.keep_touch(*touch),
             Some(What::Check(check)) => self.checked(*check, &reply),
             _ => {}
         }

@@ -196,6 +196,7 @@ impl Proxy {
                 | What::Verdict
                 | What::Landing(_)
                 | What::Lifetime
+                | What::Touched(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }
@@ -261,7 +262,8 @@ impl Proxy {
             return;
         };
         client.own = None;
-        if client.raw || half_sent {
+        let movable = client.subscriptions.is_some() && fate == Fate::TakenBack;
+        if client.raw && !movable || half_sent {
             self.close_after_flush(owner.index, CloseCause::LinkKilled);
             return;
         }

@@ -97,6 +97,9 @@ impl Proxy {
         let taken = self.send_own(request, None);
         let client = &mut self.clients[request.client as usize];
         client.blocking |= matches!(taken, Taken::Bytes(_)) && client.inflight > 0;
+        if client.blocking {
+            client.blocked_since = Some(self.now);
+        }
         taken
     }
 

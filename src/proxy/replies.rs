@@ -111,13 +111,7 @@ impl Proxy {
                 }
                 What::Rest => {
                     let id = *client;
-                    if let Some(client) = self.client(id) {
-                        if client.stranger {
-                            self.clear_cache(ClearCause::OwnConnection);
-                        }
-                        self.write_to_client(id.index, |out| out.extend_from_slice(bytes));
-                    }
-                    Ok(Step::Consumed(bytes.len()))
+                    self.pass_rest(index, id, bytes)
                 }
                 What::Flight { flight, as_resp2 } => {
                     let (flight, as_resp2) = (*flight, *as_resp2);
@@ -153,6 +147,7 @@ impl Proxy {
                 What::Wrapped(_) => self.pass_wrapped(index, bytes),
                 What::Landing(_)
                 | What::Lifetime
+                | What::Touched(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }
@@ -293,6 +288,37 @@ impl Proxy {
         Ok(Step::Consumed(run.consumed))
     }
 
+    /// Everything is its owner's; a subscriber's frames are looked at one by one, as some may be answers to us.
+    fn pass_rest(&mut self, index: u32, id: ClientId, bytes: &[u8]) -> Result<Step, ReplyError> {
+        let Some(client) = self.client(id) else {
+            return Ok(Step::Consumed(bytes.len()));
+        };
+        if client.subscriptions.is_some() {
+            let link = &mut self.links[index as usize];
+            let run = link.scanner.run_whole(bytes, 1, HELD_BACK_MAX)?;
+            if run.consumed == 0 {
+                return Ok(Step::Starved);
+            }
+            self.pass_to_subscriber(id, &bytes[..run.consumed]);
+            return Ok(Step::Consumed(run.consumed));
+        }
+        if client.stranger {
+            self.clear_cache(ClearCause::OwnConnection);
+        }
+        self.write_to_client(id.index, |out| out.extend_from_slice(bytes));
+        Ok(Step::Consumed(bytes.len()))
+    }
+
+    fn pass_to_subscriber(&mut self, id: ClientId, frame: &[u8]) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let subscriptions = client.subscriptions.as_mut();
+        if subscriptions.is_none_or(|subscriptions| subscriptions.received(frame)) {
+            self.write_to_client(id.index, |out| out.extend_from_slice(frame));
+        }
+    }
+
     /// Pushes go to the owner of a pinned link; on a shared one they are nobody's.
     fn pass_push(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
@@ -301,14 +327,14 @@ impl Proxy {
         if link.lane == Lane::Tracked {
             return self.pass_tracked_push(index, bytes);
         }
-        let run = link.scanner.run(bytes, 1)?;
+        let run = link.scanner.run_whole(bytes, 1, HELD_BACK_MAX)?;
         link.in_push = run.frames == 0 && !link.scanner.at_boundary();
         if run.consumed == 0 {
             return Ok(Step::Starved);
         }
         if let (Lane::Pinned, Some(owner)) = (link.lane, link.owner) {
             let seen = &bytes[..run.consumed];
-            self.write_to_client(owner.index, |out| out.extend_from_slice(seen));
+            self.pass_to_subscriber(owner, seen);
         }
         Ok(Step::Consumed(run.consumed))
     }

@@ -4,9 +4,12 @@
 //! What is taken back stands in `Client::rewound`, in front of the client's input, and is handled like a request that has
 //! just come: the cache, the lanes and the hold know no difference.
 
-use crate::command::table::Kind;
+use crate::command::keys::touched;
+use crate::command::table::{Access, Kind};
 use crate::downstream::client::{Barrier, Rewound};
+use crate::failover::blocking;
 use crate::failover::replay::{Class, Delivery, Replay, classify, replay, with_absolute_deadline};
+use crate::failover::touches::Touch;
 use crate::id::ClientId;
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::resp::Words;
@@ -83,6 +86,9 @@ impl Proxy {
         let mut start = owed.answered;
         for Awaited { client, what, end } in &owed.awaited {
             let bytes = owed.output.between(start, *end);
+            if let What::Touched(touch) = what {
+                self.keep_touch(Touch::clone(touch));
+            }
             for reader in self.abandon(what) {
                 if self.begin_rewind(reader, half_sent, &mut clients) {
                     self.take_back(reader, bytes, 1, start, &owed);
@@ -150,6 +156,7 @@ impl Proxy {
             | What::Verdict
             | What::Landing(_)
             | What::Lifetime
+            | What::Touched(_)
             | What::Tracking { .. }
             | What::Probe { .. }
             | What::Fields { .. }
@@ -189,10 +196,13 @@ impl Proxy {
             .collect();
         let command = self.table.find(words.first().copied().unwrap_or_default());
         let class = classify(&command, &words);
+        let name = words.first().copied().unwrap_or_default();
         let again = match replay(class, delivery) {
-            Replay::Again => None,
+            Replay::Unknown if !blocking::may_be_asked_again(name) => {
+                return self.put_back_error(id, ErrorKind::OutcomeUnknown);
+            }
+            Replay::Again | Replay::Unknown => self.with_time_left(id, &words),
             Replay::AgainAbsolute => with_absolute_deadline(&words, self.wall(id)),
-            Replay::Unknown => return self.put_back_error(id, ErrorKind::OutcomeUnknown),
         };
         let bytes = again.as_deref().unwrap_or(bytes).into();
         let may_have_run = delivery == Delivery::Unanswered && class != Class::Read;
@@ -203,6 +213,13 @@ impl Proxy {
                 may_have_run,
             },
         );
+    }
+
+    /// A request that waits in the server is asked again for the rest of its time.
+    fn with_time_left(&mut self, id: ClientId, words: &[&[u8]]) -> Option<Vec<u8>> {
+        let now = self.now;
+        let since = self.client(id)?.blocked_since?;
+        blocking::with_time_left(words, now.saturating_duration_since(since))
     }
 
     /// Takes back a whole transaction: all of it or nothing.
@@ -263,11 +280,27 @@ impl Proxy {
     }
 
     pub(super) fn put_back(&mut self, id: ClientId, rewound: Rewound) {
-        if matches!(rewound, Rewound::Request { .. }) {
+        if let Rewound::Request { bytes, .. } = &rewound {
             self.counters.hold.taken_back += 1;
+            self.note_keys_of(bytes);
         }
         if let Some(client) = self.client(id) {
             client.rewound.push_back(rewound);
+        }
+    }
+
+    /// Keys that a request, or a whole transaction, may change: no touch of them is answered while it waits.
+    fn note_keys_of(&mut self, bytes: &[u8]) {
+        let mut words = Words::default();
+        for request in split(bytes, 0) {
+            parse(request.bytes, &mut words);
+            let command = self
+                .table
+                .find(words.get(request.bytes, 0).unwrap_or_default());
+            if command.access != Access::Read && !matches!(command.kind, Kind::Multi | Kind::Exec) {
+                let found = touched(&command, request.bytes, &words);
+                self.note_held(found, |index| words.get(request.bytes, index));
+            }
         }
     }
 

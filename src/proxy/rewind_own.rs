@@ -37,6 +37,9 @@ impl Proxy {
     /// Takes back what a client awaited of its own link, which is lost.
     pub(super) fn rewind_own(&mut self, id: ClientId, mut owed: Owed) {
         let wall = self.wall(id);
+        if self.client(id).is_some_and(|client| client.raw) {
+            return self.wait_or_go_on(id);
+        }
         if !self.take_back_upload(id, &mut owed) {
             return;
         }
@@ -188,7 +191,7 @@ impl Proxy {
                 return self.put_back_queued(id, request.bytes);
             }
             _ if progress.in_multi => {}
-            _ => return self.take_back_own(id, request.bytes, owed.delivery(request.end)),
+            _ => return self.take_back_one(id, request.bytes, owed.delivery(request.end)),
         }
         progress.unanswered += request.bytes.len();
         match (progress.unknown, kind) {
@@ -201,11 +204,6 @@ impl Proxy {
                 self.put_back_queued(id, again.as_deref().unwrap_or(request.bytes));
             }
         }
-    }
-
-    /// A request outside of a transaction: one that waits in the server is asked again for the rest of its time.
-    fn take_back_own(&mut self, id: ClientId, request: &[u8], delivery: Delivery) {
-        self.take_back_one(id, request, delivery);
     }
 
     /// Nothing of a transaction runs before its EXEC does.

@@ -5,21 +5,29 @@
 //! that this sidecar has changed since, and absence is served only where it was read: a doubt is never a nil.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::cache::core::{Question, Tracking};
 use crate::cache::entry::{Millis, View};
 use crate::cache::fence::SlotId;
 use crate::cache::shape;
-use crate::command::keys::Touched;
+use crate::cache::touch::{Clock, Wall};
+use crate::command::keys;
 use crate::command::table::{CachedRead, Kind};
-use crate::metrics::{Lane as LaneMetric, SessionRead};
-use crate::resp::encode;
-use crate::upstream::link::{Lane, Link};
+use crate::failover::machine::Scope;
+use crate::failover::touches::{Touch, Touches};
+use crate::id::ClientId;
+use crate::metrics::{Lane as LaneMetric, SessionRead, Touched};
+use crate::resp::{Protocol, encode};
+use crate::upstream::link::{Lane, Link, Pending, What};
 
 use super::Proxy;
 use super::reads::{MGET_MAX, proof};
 use super::requests::{Request, Taken};
-use crate::failover::machine::Scope;
+use super::touches::{self, Known, line};
+
+/// By how much longer than the longest hold a session has to live for a touch of it to be answered.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long before a hold a link may have been lost to belong to it.
 const SAME_TROUBLE: Millis = 1000;
@@ -30,7 +38,42 @@ struct Last {
     tracking: Tracking,
     /// Which commands the server had accepted on it.
     proven: u32,
+    /// The server's clock, as [`crate::upstream::link::Probing`] has it.
+    wall: Option<(Millis, Millis, Millis)>,
     at: Millis,
+}
+
+impl Last {
+    /// Asks for what came by the link, however old it is.
+    fn question<'a>(
+        &self,
+        database: u32,
+        key: &'a [u8],
+        shape: &'a [u8],
+        now: Millis,
+    ) -> Question<'a> {
+        Question {
+            key,
+            database,
+            shape,
+            link: Tracking {
+                ttl: Some(Millis::MAX / 2),
+                lease_until: Millis::MAX,
+                ..self.tracking
+            },
+            now,
+            after: None,
+        }
+    }
+
+    fn clock(&self, now: Millis) -> Clock {
+        Clock {
+            now,
+            wall: self.wall.map(|(time, sent_at, answered_at)| {
+                Wall::from_time(time, sent_at, answered_at, now)
+            }),
+        }
+    }
 }
 
 /// What may be answered while requests are held.
@@ -44,6 +87,8 @@ pub(super) struct Stale {
     blocked: HashSet<SlotId>,
     /// Such a request may change any.
     everything: bool,
+    /// Touches that were answered, to be applied when there is a primary.
+    touches: Touches,
 }
 
 impl Stale {
@@ -58,6 +103,7 @@ impl Stale {
         self.links[place] = Some(Last {
             tracking: link.tracking,
             proven: link.proven,
+            wall: link.probing.clock,
             at: now,
         });
     }
@@ -74,6 +120,8 @@ impl Proxy {
     pub(super) fn note_hold_began(&mut self) {
         self.look_at_clock();
         self.stale.since = Some(self.boot);
+        self.stale.blocked.clear();
+        self.stale.everything = false;
         for link in self.registry.tracked() {
             self.stale.note(&self.links[link.index as usize], self.boot);
         }
@@ -90,20 +138,24 @@ impl Proxy {
 
     /// The hold is over: nothing stale is served any more.
     pub(super) fn note_hold_ended(&mut self) {
-        self.stale = Stale::default();
+        self.apply_touches();
+        self.stale = Stale {
+            touches: std::mem::take(&mut self.stale.touches),
+            ..Stale::default()
+        };
     }
 
     /// A request that waits may change these keys.
     pub(super) fn note_held<'a>(
         &mut self,
-        found: Touched,
+        found: keys::Touched,
         word: impl Fn(usize) -> Option<&'a [u8]>,
     ) {
         let Some(cached) = &self.cached else {
             return;
         };
         match found {
-            Touched::Everything => self.stale.everything = true,
+            keys::Touched::Everything => self.stale.everything = true,
             found => {
                 let slots = found.words().filter_map(word);
                 let slots = slots.map(|key| cached.core.slot(key));
@@ -125,9 +177,101 @@ impl Proxy {
                 let lasts = shape::has_right_length(read, request.words.len());
                 (lasts && self.serve_stale(request, read)).then_some(Taken::Bytes(request.length))
             }
-            None if self.may_touch(request) && scope == Scope::Writes => self.touch(request),
+            None if self.may_touch(request) => {
+                let usual = match scope {
+                    Scope::Writes => self.touch(request),
+                    Scope::All => None,
+                };
+                usual.or_else(|| self.touch_held(request))
+            }
             _ => None,
         }
+    }
+
+    /// Answers a touch of a live session, to be applied when there is a primary.
+    fn touch_held(&mut self, request: &Request<'_>) -> Option<Taken> {
+        let database = self.clients[request.client as usize].database;
+        let last = *self.stale.of(database)?;
+        let (words, count) = line(request)?;
+        let cached = self.cached.as_mut()?;
+        let candidate = cached.touches.read(&words[..count])?;
+        let key = candidate.key;
+        let may = cached.is_session(key)
+            && last.proven & touches::proof(words[0]).0 != 0
+            && !self.stale.everything
+            && !self.stale.blocked.contains(&cached.core.slot(key))
+            && cached.core.is_at_rest(key);
+        if !may {
+            return None;
+        }
+        let question = last.question(database, key, &[CachedRead::Get as u8], self.boot);
+        let known = match candidate.wants_value() {
+            true => cached.core.look_up(&question, |kept| Known::of(kept, true)),
+            false => cached
+                .core
+                .look_up_live(&question, |kept| Known::of(kept, false)),
+        }?;
+        let at_least = self.failover.deadline() + MARGIN;
+        let decided = cached.touches.decide_held(
+            &candidate,
+            &known.live(),
+            &last.clock(self.boot),
+            at_least.as_millis() as Millis,
+        );
+        let (reply, at) = decided?;
+        if let Some(at) = at {
+            let touch = Touch {
+                database,
+                key: key.into(),
+                at,
+            };
+            let limits = &self.config.hold;
+            let touches = &mut self.stale.touches;
+            if !touches.add(touch, limits.requests_max, limits.bytes_max) {
+                return None;
+            }
+        }
+        self.counters.requests[LaneMetric::Local.index()] += 1;
+        self.counters.touches[Touched::Held.index()] += 1;
+        self.answer(request.client, |out| out.extend_from_slice(&reply));
+        Some(Taken::Bytes(request.length))
+    }
+
+    /// Applies the touches that were answered meanwhile, before anything else is sent.
+    fn apply_touches(&mut self) {
+        let has_gt = self
+            .cached
+            .as_ref()
+            .is_some_and(|cached| cached.touches.abilities.expire_options);
+        for touch in self.stale.touches.take() {
+            let found = self
+                .registry
+                .shared(Lane::Tracked, Protocol::Resp3, touch.database)
+                .or_else(|| self.open_shared(Lane::Tracked, Protocol::Resp3, touch.database));
+            let Some(link) = found else {
+                self.keep_touch(touch);
+                continue;
+            };
+            let target = &mut self.links[link.index as usize];
+            target.push_bytes(&touch.request(has_gt), &mut self.pool);
+            let slot = self
+                .cached
+                .as_mut()
+                .map(|cached| cached.core.write_sent(&touch.key));
+            target.expect(ClientId::NOBODY, What::Touched(Box::new(touch)));
+            if let Some(slot) = slot {
+                target.pending.push_back((target.asked, Pending::One(slot)));
+            }
+            self.touch_link(link);
+        }
+    }
+
+    /// A touch could not be applied: its link was lost, or refused it. It is applied after the next hold.
+    pub(super) fn keep_touch(&mut self, touch: Touch) {
+        let limits = &self.config.hold;
+        self.stale
+            .touches
+            .add(touch, limits.requests_max, limits.bytes_max);
     }
 
     fn serve_stale(&mut self, request: &Request<'_>, read: CachedRead) -> bool {
@@ -171,16 +315,12 @@ impl Proxy {
         for key in keys {
             let key = request.word(key).unwrap_or_default();
             let question = Question {
-                key,
-                database,
-                shape: &held_shape,
                 link: Tracking {
                     ttl: Some(ttl),
                     lease_until: Millis::MAX,
                     ..last.tracking
                 },
-                now: self.boot,
-                after: None,
+                ..last.question(database, key, &held_shape, self.boot)
             };
             let hit = served
                 && cached.is_session(key)

@@ -151,6 +151,7 @@ impl Proxy {
             Err(taken) => return taken,
         };
         self.introduce(index, link);
+        self.clients[index as usize].subscriptions = Some(Box::default());
         self.make_raw(index, link);
         self.watch_stranger(index, bytes);
         self.links[link.index as usize].push_bytes(bytes, &mut self.pool);
@@ -159,30 +160,73 @@ impl Proxy {
     }
 
     /// A client whose bytes pass unread may change keys, and read what is newer than the cache: unless it does nothing but
-    /// subscribe, whatever comes back to it empties the cache.
+    /// subscribe, whatever comes back to it empties the cache, and it can't be moved to another link.
     fn watch_stranger(&mut self, index: u32, bytes: &[u8]) {
-        let client = &self.clients[index as usize];
-        if self.cached.is_some() && !client.stranger && !self.is_harmless(bytes) {
-            self.clients[index as usize].stranger = true;
-            self.clear_cache(ClearCause::OwnConnection);
+        if self.clients[index as usize].stranger {
+            return;
+        }
+        match self.read_harmless(index, bytes) {
+            Some(true) => {}
+            Some(false) => self.clients[index as usize].subscriptions = None,
+            None => {
+                let client = &mut self.clients[index as usize];
+                client.stranger = true;
+                client.subscriptions = None;
+                self.clear_cache(ClearCause::OwnConnection);
+            }
         }
     }
 
-    /// Tells whether bytes are whole requests that neither change nor read keys.
-    fn is_harmless(&self, mut bytes: &[u8]) -> bool {
+    /// Reads bytes as requests that neither change nor read keys; tells whether they only subscribe, `None` where they are
+    /// something else.
+    fn read_harmless(&mut self, index: u32, mut bytes: &[u8]) -> Option<bool> {
         let mut words = Words::default();
+        let mut subscribes = true;
         while !bytes.is_empty() {
             let Parsed::Whole(length) = parse(bytes, &mut words) else {
-                return false;
+                return None;
             };
-            let name = words.get(bytes, 0).unwrap_or_default();
-            let subscribes = name.to_ascii_lowercase().ends_with(b"subscribe");
-            if !subscribes && !matches!(self.table.find(name).kind, Kind::Ping | Kind::Monitor) {
-                return false;
+            let line: Vec<&[u8]> = (0..words.len())
+                .filter_map(|index| words.get(bytes, index))
+                .collect();
+            let name = line.first().copied().unwrap_or_default();
+            let named = name.to_ascii_lowercase().ends_with(b"subscribe");
+            if !named && !matches!(self.table.find(name).kind, Kind::Ping | Kind::Monitor) {
+                return None;
             }
+            let noted = self.clients[index as usize].subscriptions.as_mut();
+            subscribes &= noted.is_some_and(|subscriptions| subscriptions.sent(&line));
             bytes = &bytes[length..];
         }
-        true
+        Some(subscribes)
+    }
+
+    /// Gives a client that had a connection of its own, and did nothing but subscribe, another one, and subscribes there.
+    pub fn resubscribe(&mut self, index: u32) {
+        let client = &self.clients[index as usize];
+        if !client.raw || client.own.is_some() || client.closing.is_some() {
+            return;
+        }
+        if self.may_wait() {
+            return self.hold_client(index, 0);
+        }
+        match self.own_link(index) {
+            Ok(Some(link)) => {
+                let client = &mut self.clients[index as usize];
+                let id = client.id(index);
+                let restored = client
+                    .subscriptions
+                    .as_mut()
+                    .map_or_else(Vec::new, |subscriptions| subscriptions.restore());
+                self.introduce(index, link);
+                let target = &mut self.links[link.index as usize];
+                target.expect(id, What::Rest);
+                target.push_bytes(&restored, &mut self.pool);
+                self.touch_link(link);
+            }
+            Ok(None) => {}
+            Err(_) => self.close_after_flush(index, CloseCause::UpstreamLost),
+        }
     }
 
     /// The keys of a large request, as far as its words have come.

@@ -16,7 +16,7 @@ use super::cached::Cached;
 use super::requests::{Request, Taken};
 
 /// The words of a request that may be a touch, and one more.
-type Line<'a> = ([&'a [u8]; WORDS_MAX + 1], usize);
+pub(super) type Line<'a> = ([&'a [u8]; WORDS_MAX + 1], usize);
 
 /// The bits of [`Proof`] above those of the reads, by the command's name.
 pub(super) fn proof(name: &[u8]) -> Proof {
@@ -45,7 +45,7 @@ fn is_refresh(request: &Request<'_>) -> bool {
 }
 
 /// What a kept reply tells of its key.
-struct Known {
+pub(super) struct Known {
     deadline: Option<Millis>,
     sent_at: Millis,
     answered_at: Millis,
@@ -54,7 +54,7 @@ struct Known {
 
 impl Known {
     /// Takes what decides, and the value where that is wanted.
-    fn of(kept: View<'_>, value: bool) -> Self {
+    pub(super) fn of(kept: View<'_>, value: bool) -> Self {
         Self {
             deadline: kept.deadline,
             sent_at: kept.sent_at,
@@ -63,7 +63,7 @@ impl Known {
         }
     }
 
-    fn live(&self) -> Live<'_> {
+    pub(super) fn live(&self) -> Live<'_> {
         Live {
             deadline: self.deadline,
             sent_at: self.sent_at,
@@ -74,7 +74,7 @@ impl Known {
 }
 
 /// Takes the words of a request, if it has so few.
-fn line<'a>(request: &Request<'a>) -> Option<Line<'a>> {
+pub(super) fn line<'a>(request: &Request<'a>) -> Option<Line<'a>> {
     let count = request.words.len();
     let mut words: [&[u8]; WORDS_MAX + 1] = [b""; WORDS_MAX + 1];
     for (index, word) in words.iter_mut().enumerate().take(count) {

@@ -319,8 +319,9 @@ impl<'a> Questions<'a> {
             run_id: reply::filled(fields, "runid").filter(|_| configured == address),
             id: self.id.clone(),
             tilt,
-            subjectively_down: reply::has_flag(fields, "s_down"),
-            objectively_down: reply::has_flag(fields, "o_down"),
+            // While a failover goes on, the flags are the old primary's, too.
+            subjectively_down: configured == address && reply::has_flag(fields, "s_down"),
+            objectively_down: configured == address && reply::has_flag(fields, "o_down"),
             failover: reply::has_flag(fields, "failover_in_progress"),
             ahead: is_ahead(fields),
             down_after: fields

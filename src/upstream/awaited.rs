@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::cache::core::FlightId;
 use crate::cache::entry::Millis;
 use crate::command::ttl::Found;
+use crate::failover::touches::Touch;
 use crate::id::ClientId;
 
 /// What a reply changes besides going to its client. Each applies only if the reply is no error, where nothing else is
@@ -109,6 +110,8 @@ pub enum What {
         /// Whether the client speaks RESP2.
         as_resp2: bool,
     },
+    /// The reply to a touch that was answered before, while requests were held.
+    Touched(Box<Touch>),
     /// The reply to our PTTL of a key that should have an expiry.
     Lifetime,
     /// A reply for the client that tells whether its user may do what else could be answered here.

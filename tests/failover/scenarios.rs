@@ -1,0 +1,180 @@
+//! What happens to the primary, and what the clients may notice of it: nothing.
+
+use std::time::Duration;
+
+use crate::harness::{Version, pause, until};
+
+use super::stage::{Outcome, Stage};
+
+/// What we may add to the Sentinels' own time.
+const OURS_MAX: Duration = Duration::from_millis(50);
+
+/// How long a read, or read and touch, of a cached session may take during a hold.
+const READ_MAX: Duration = Duration::from_millis(5);
+
+fn unseen(outcome: &Outcome) {
+    let verdict = &outcome.verdict;
+    assert_eq!(verdict.errors, [""; 0]);
+    assert_eq!(verdict.odd, [""; 0]);
+    assert_eq!(verdict.closed, 0);
+}
+
+fn nothing_lost(outcome: &Outcome) {
+    assert_eq!(outcome.verdict.lost, [""; 0]);
+}
+
+fn soon(outcome: &Outcome) {
+    let figures = &outcome.figures;
+    let ours = figures.ours.expect("there was a promotion");
+    assert!(ours <= OURS_MAX, "{figures:?}");
+}
+
+fn reads_go_on(outcome: &Outcome) {
+    let figures = &outcome.figures;
+    assert!(figures.reads > 20, "{figures:?}");
+    assert!(figures.read_p99 <= READ_MAX, "{figures:?}");
+    assert!(figures.touch_p99 <= READ_MAX, "{figures:?}");
+}
+
+pub(crate) fn kill(version: &Version) {
+    let mut stage = Stage::set("kill", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("kill-primary", &[]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    soon(&outcome);
+    reads_go_on(&outcome);
+}
+
+pub(crate) fn freeze(version: &Version) {
+    let mut stage = Stage::set("freeze", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("freeze-primary", &["8"]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    soon(&outcome);
+    reads_go_on(&outcome);
+}
+
+pub(crate) fn planned(version: &Version) {
+    let mut stage = Stage::set("planned", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("planned-failover", &[]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    soon(&outcome);
+}
+
+pub(crate) fn coordinated(version: &Version) {
+    let mut stage = Stage::set("coordinated", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("planned-failover", &["coordinated"]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+}
+
+pub(crate) fn failover_command(version: &Version) {
+    let mut stage = Stage::set("failover-command", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("redis-failover-command", &[]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    soon(&outcome);
+}
+
+pub(crate) fn replica_lost(version: &Version) {
+    let mut stage = Stage::set("replica-lost", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("lose-replica", &[]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+}
+
+/// All of Redis is frozen for five seconds: nobody is promoted, as no replica answers either.
+pub(crate) fn everything_frozen(version: &Version) {
+    let mut stage = Stage::set("everything-frozen", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| fault.run("freeze-everything", &["5"]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+}
+
+/// Under a supervisor that starts it again at once.
+pub(crate) fn restarted_empty(version: &Version) {
+    let mut stage = Stage::set("restarted-empty", version, |wishes| {
+        wishes
+            .announce("another history")
+            .announce("do not continue")
+    });
+    let outcome = stage.play(|cluster, fault| {
+        fault.run("restart-empty", &[]);
+        cluster.nodes[0].start_again();
+    });
+    unseen(&outcome);
+}
+
+pub(crate) fn twice(version: &Version) {
+    let mut stage = Stage::set("twice", version, |wishes| wishes);
+    let outcome = stage.play(|cluster, fault| {
+        fault.run("kill-primary", &[]);
+        let patience = Duration::from_secs(30);
+        let other = until("another primary", patience, || {
+            let is_primary = |index: &usize| cluster.node(*index).ask("ROLE").contains("master");
+            [1, 2].into_iter().find(is_primary)
+        });
+        cluster.nodes[0].start_again();
+        // The old primary comes back as a replica, so that there is somebody to promote.
+        until("two replicas", patience, || {
+            let about = cluster.node(other).ask("INFO replication");
+            about.contains("connected_slaves:2").then_some(())
+        });
+        // Sentinels refuse a second one for twice the failover-timeout, unless they are told to.
+        pause(Duration::from_millis(500));
+        fault.run("planned-failover", &[]);
+        pause(Duration::from_secs(1));
+    });
+    unseen(&outcome);
+}
+
+pub(crate) fn one_sentinel_dead(version: &Version) {
+    let mut stage = Stage::set("one-sentinel-dead", version, |wishes| wishes);
+    let outcome = stage.play(|_, fault| {
+        fault.run("lose-sentinels", &["1"]);
+        fault.run("kill-primary", &[]);
+    });
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    soon(&outcome);
+}
+
+/// No failover without a quorum: held until the deadline, clear errors then, and service when the primary is back.
+pub(crate) fn no_quorum(version: &Version) {
+    let mut stage = Stage::set("no-quorum", version, |wishes| {
+        wishes
+            .hold("deadline_ms: 3000")
+            .announce("requests are refused")
+            .announce("another history")
+            .announce("do not continue")
+    });
+    let outcome = stage.play(|cluster, fault| {
+        fault.run("lose-sentinels", &["2"]);
+        fault.run("kill-primary", &[]);
+        let held = fault.history.now();
+        let patience = Duration::from_secs(10);
+        let told = until("clear errors", patience, || {
+            let events = fault.history.events();
+            events.iter().rev().find_map(|event| match &event.got {
+                super::history::Got::Error(error) if event.until > held => {
+                    Some((event.until, error.clone()))
+                }
+                _ => None,
+            })
+        });
+        assert!(told.0 - held >= Duration::from_millis(2_500), "{told:?}");
+        cluster.nodes[0].start_again();
+    });
+    let verdict = &outcome.verdict;
+    assert!(!verdict.errors.is_empty());
+    let clear = |error: &String| {
+        error.contains("-MASTERDOWN gripfast: ")
+            || error.contains("-ERR gripfast: outcome unknown: ")
+            || error.contains("-EXECABORT Transaction discarded because of: gripfast")
+    };
+    assert!(verdict.errors.iter().all(clear), "{:?}", verdict.errors);
+    assert_eq!(verdict.odd, [""; 0]);
+    assert_eq!(verdict.closed, 0);
+    assert!(outcome.events.len() > 100);
+}

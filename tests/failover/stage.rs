@@ -1,0 +1,187 @@
+//! A cluster, a sidecar, clients, and a fault in the middle.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{
+    Client, Cluster, Plan, SWITCH_SAYS, Sidecar, Turn, Version, Wishes, pause, seed, until,
+};
+
+use super::checker::{Verdict, judge};
+use super::figures::{Figures, Times};
+use super::history::{Event, History};
+use super::workload::Workload;
+
+/// How long the clients run before the fault, and after everything is well again.
+const BEFORE: Duration = Duration::from_millis(1_500);
+const AFTER: Duration = Duration::from_millis(1_500);
+
+/// How long a scenario may last.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Down-after-milliseconds of the Sentinels.
+pub(crate) const DOWN_AFTER_MS: u32 = 1000;
+
+/// What is on the stage.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) sidecar: Sidecar,
+    name: String,
+    _turn: Turn,
+}
+
+/// What came of a scenario.
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) figures: Figures,
+    pub(crate) events: Vec<Event>,
+}
+
+/// What a fault may use.
+pub(crate) struct Fault<'a> {
+    pub(crate) admin: u16,
+    pub(crate) history: &'a History,
+}
+
+impl Fault<'_> {
+    /// Runs a script of `chaos/` against this stage, to its end.
+    pub(crate) fn run(&self, script: &str, arguments: &[&str]) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("chaos");
+        let status = Command::new(path.join(script))
+            .args(arguments)
+            .env("GRIPFAST_ADMIN", format!("127.0.0.1:{}", self.admin))
+            .status()
+            .expect("the script can be started");
+        assert!(status.success(), "chaos/{script} failed");
+    }
+}
+
+impl Stage {
+    pub(crate) fn set(
+        name: &str,
+        version: &Version,
+        wishes: impl FnOnce(Wishes) -> Wishes,
+    ) -> Self {
+        let turn = Turn::take();
+        let plan = Plan {
+            down_after_ms: DOWN_AFTER_MS,
+            passwords: None,
+        };
+        let cluster = Cluster::start(version, plan);
+        let mut wanted = Sidecar::before_sentinels(&cluster.sentinel_ports());
+        for text in SWITCH_SAYS {
+            wanted = wanted.announce(text);
+        }
+        let sidecar = wishes(wanted).start();
+        Self {
+            cluster,
+            sidecar,
+            name: name.to_owned(),
+            _turn: turn,
+        }
+    }
+
+    /// Runs the clients and, among them, the fault, until writes are acknowledged again.
+    pub(crate) fn play(&mut self, fault: impl FnOnce(&mut Cluster, &Fault<'_>)) -> Outcome {
+        let history = History::new();
+        let stop = AtomicBool::new(false);
+        let watches = AtomicBool::new(true);
+        let workload = Workload {
+            address: &self.sidecar.address,
+            history: &history,
+            stop: &stop,
+            seed: seed(&self.name),
+        };
+        workload.prepare();
+        let replicas: Vec<String> = self.cluster.nodes[1..]
+            .iter()
+            .map(|node| node.address())
+            .collect();
+        let admin = self.sidecar.admin_port;
+        let mut fault_at = Duration::ZERO;
+        let promotion = thread::scope(|scope| {
+            let clients = workload.start(scope);
+            pause(BEFORE);
+            let promoted = scope.spawn(|| watch_promotion(&replicas, &history, &watches));
+            fault_at = history.now();
+            fault(
+                &mut self.cluster,
+                &Fault {
+                    admin,
+                    history: &history,
+                },
+            );
+            let struck = history.now();
+            until("writes that are acknowledged again", PATIENCE, || {
+                let mut probe = Client::try_connect(&self.sidecar.address).ok()?;
+                (probe.ask("SET probe 1 EX 60") == "+OK").then_some(())
+            });
+            // Each client has to be through, too.
+            until("each client's next reply", PATIENCE, || {
+                let events = history.events();
+                let through = |client: usize| {
+                    events
+                        .iter()
+                        .rev()
+                        .find(|event| event.client == client)
+                        .is_some_and(|event| event.until > struck)
+                };
+                (0..super::workload::USERS).all(through).then_some(())
+            });
+            pause(AFTER);
+            stop.store(true, Ordering::Relaxed);
+            watches.store(false, Ordering::Relaxed);
+            for client in clients {
+                client.join().expect("each client ends well");
+            }
+            promoted.join().expect("the watcher ends well")
+        });
+        let events = history.events();
+        let verdict = judge(&events);
+        let times = Times {
+            fault: fault_at,
+            promotion,
+        };
+        let server = &self.cluster.nodes[0].version.name;
+        let figures = Figures::of(&self.name, server, &events, &verdict, times);
+        figures.publish();
+        Outcome {
+            verdict,
+            figures,
+            events,
+        }
+    }
+}
+
+/// Asks replicas for their role until one of them has turned; returns when.
+fn watch_promotion(
+    replicas: &[String],
+    history: &History,
+    watches: &AtomicBool,
+) -> Option<Duration> {
+    let mut links: Vec<Option<Client>> = replicas.iter().map(|_| None).collect();
+    while watches.load(Ordering::Relaxed) {
+        for (link, address) in links.iter_mut().zip(replicas) {
+            if link.is_none() {
+                *link = Client::try_connect(address).ok();
+            }
+            // A promotion kills the replica's clients, so a link may end under the question.
+            let role = link.as_mut().and_then(|client| {
+                client.try_send(b"ROLE\r\n").ok()?;
+                client.try_frame()
+            });
+            match role {
+                Some(role) if String::from_utf8_lossy(&role).contains("master") => {
+                    return Some(history.now());
+                }
+                Some(_) => {}
+                None => *link = None,
+            }
+        }
+        pause(Duration::from_millis(1));
+    }
+    None
+}
