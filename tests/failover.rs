@@ -65,5 +65,7 @@ scenarios! {
     restarted_empty_on_7_0: restarted_empty on "redis-7.0";
     twice_on_7_0: twice on "redis-7.0";
     one_sentinel_dead_on_7_0: one_sentinel_dead on "redis-7.0";
+    host_lost_on_7_0: host_lost on "redis-7.0";
+    isolated_on_7_0: isolated on "redis-7.0";
     no_quorum_on_7_0: no_quorum on "redis-7.0";
 }

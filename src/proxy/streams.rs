@@ -207,7 +207,8 @@ impl Proxy {
         if !client.raw || client.own.is_some() || client.closing.is_some() {
             return;
         }
-        if self.may_wait() {
+        // It asks nothing that could be refused: it waits, however long that takes.
+        if self.failover.gate.is_some() {
             return self.hold_client(index, 0);
         }
         match self.own_link(index) {

@@ -85,7 +85,9 @@ fn note_error(verdict: &mut Verdict, event: &Event, error: &str) {
 
 fn wrote(possible: &mut Possible, now: Option<String>, got: &Got) {
     match got {
-        Got::Done | Got::Value(_) | Got::Number(_) => *possible = Possible::from([now]),
+        Got::Done | Got::Number(_) => *possible = Possible::from([now]),
+        // EXEC's null: nothing was executed.
+        Got::Value(_) => {}
         Got::Error(error) if error.starts_with("-MASTERDOWN") => {}
         Got::Error(_) | Got::Closed | Got::Odd(_) => {
             possible.insert(now);

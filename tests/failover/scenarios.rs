@@ -84,6 +84,28 @@ pub(crate) fn replica_lost(version: &Version) {
     nothing_lost(&outcome);
 }
 
+/// The primary's host is gone without a word: what it had acknowledged and not replicated is gone with it, and counted.
+pub(crate) fn host_lost(version: &Version) {
+    let Some(mut stage) = Stage::set_on_hosts("host-lost", version, |wishes| wishes) else {
+        return;
+    };
+    let outcome = stage.play(|_, fault| fault.run("lose-host", &["8"]));
+    unseen(&outcome);
+    soon(&outcome);
+    reads_go_on(&outcome);
+}
+
+/// The primary is cut off from replicas and Sentinels, and the application still reaches it: what it acknowledges until the
+/// Sentinels have agreed is lost, and counted.
+pub(crate) fn isolated(version: &Version) {
+    let Some(mut stage) = Stage::set_on_hosts("isolated", version, |wishes| wishes) else {
+        return;
+    };
+    let outcome = stage.play(|_, fault| fault.run("isolate-primary", &["8"]));
+    unseen(&outcome);
+    soon(&outcome);
+}
+
 /// All of Redis is frozen for five seconds: nobody is promoted, as no replica answers either.
 pub(crate) fn everything_frozen(version: &Version) {
     let mut stage = Stage::set("everything-frozen", version, |wishes| wishes);

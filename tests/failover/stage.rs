@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Cluster, Plan, SWITCH_SAYS, Sidecar, Turn, Version, Wishes, pause, seed, until,
+    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Turn, Version, Wishes, pause, seed,
+    until,
 };
 
 use super::checker::{Verdict, judge};
@@ -30,6 +31,8 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) sidecar: Sidecar,
     name: String,
+    // Dropped after what lives there.
+    _hosts: Option<Hosts>,
     _turn: Turn,
 }
 
@@ -65,13 +68,35 @@ impl Stage {
         version: &Version,
         wishes: impl FnOnce(Wishes) -> Wishes,
     ) -> Self {
+        let places = [Host::loopback(), Host::loopback(), Host::loopback()];
+        Self::set_on(name, version, &places, None, wishes)
+    }
+
+    /// Like [`Stage::set`], with a host for each server and its Sentinel; `None` where there can be none.
+    pub(crate) fn set_on_hosts(
+        name: &str,
+        version: &Version,
+        wishes: impl FnOnce(Wishes) -> Wishes,
+    ) -> Option<Self> {
+        let hosts = Hosts::make(3)?;
+        let places = hosts.all.clone();
+        Some(Self::set_on(name, version, &places, Some(hosts), wishes))
+    }
+
+    fn set_on(
+        name: &str,
+        version: &Version,
+        places: &[Host],
+        hosts: Option<Hosts>,
+        wishes: impl FnOnce(Wishes) -> Wishes,
+    ) -> Self {
         let turn = Turn::take();
         let plan = Plan {
             down_after_ms: DOWN_AFTER_MS,
             passwords: None,
         };
-        let cluster = Cluster::start(version, plan);
-        let mut wanted = Sidecar::before_sentinels(&cluster.sentinel_ports());
+        let cluster = Cluster::start_on(places, version, plan);
+        let mut wanted = Sidecar::before_sentinels_at(&cluster.sentinel_addresses());
         for text in SWITCH_SAYS {
             wanted = wanted.announce(text);
         }
@@ -80,6 +105,7 @@ impl Stage {
             cluster,
             sidecar,
             name: name.to_owned(),
+            _hosts: hosts,
             _turn: turn,
         }
     }

@@ -286,7 +286,7 @@ impl<'a> Workload<'a> {
     fn transactions(&self) {
         let mut session = Session::open(self.address, false);
         let key = "session:multi".to_owned();
-        let mut written = 0;
+        let (mut written, mut watched) = (0, false);
         while self.goes_on() {
             written += 1;
             let value = format!("{key}={written}");
@@ -295,15 +295,8 @@ impl<'a> Workload<'a> {
                 key: key.clone(),
                 value: value.clone(),
             };
-            let mut unchanged = false;
             self.history.note(TRANSACTIONS, asked, || {
-                let got = transaction(&mut session, &key, &value, watches);
-                unchanged = got == Got::Value(None);
-                match unchanged {
-                    // Nothing was executed: as good as an error that says so.
-                    true => Got::Error("-MASTERDOWN null".into()),
-                    false => got,
-                }
+                transaction(&mut session, &key, &value, watches, &mut watched)
             });
             self.read(&mut session, TRANSACTIONS, key.clone(), false);
             pause(REST);
@@ -394,10 +387,18 @@ impl<'a> Workload<'a> {
 }
 
 /// Runs one transaction; `Value(None)` where EXEC answered a null.
-fn transaction(session: &mut Session, key: &str, value: &str, watches: bool) -> Got {
+///
+/// A WATCH lasts until an EXEC is answered, also where an error ended the attempt before.
+fn transaction(
+    session: &mut Session,
+    key: &str,
+    value: &str,
+    watches: bool,
+    watched: &mut bool,
+) -> Got {
     if watches {
         match session.done(&["WATCH", key], is_ok) {
-            Got::Done => {}
+            Got::Done => *watched = true,
             other => return other,
         }
     }
@@ -412,10 +413,11 @@ fn transaction(session: &mut Session, key: &str, value: &str, watches: bool) -> 
             other => return other,
         }
     }
+    let may_be_null = std::mem::take(watched);
     match session.ask(&["EXEC"]) {
         None => Got::Closed,
         Some(Value::Many(b'*', parts)) if parts.len() == 2 && is_ok(&parts[0]) => Got::Done,
-        Some(Value::Line(b'*', _)) if watches => Got::Value(None),
+        Some(Value::Line(b'*', _)) if may_be_null => Got::Value(None),
         Some(reply) => match error(&reply) {
             Some(error) => Got::Error(error),
             None => Got::Odd(format!("{reply:?}")),

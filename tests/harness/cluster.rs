@@ -1,11 +1,12 @@
 //! A primary, two replicas and three Sentinels on free ports.
 
 use std::fmt::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::client::Client;
+use super::hosts::Host;
 use super::scratch::Scratch;
 use super::server::{Server, free_port};
 use super::versions::Version;
@@ -43,18 +44,27 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start(version: &Version, plan: Plan) -> Self {
+        let hosts: Vec<Host> = (0..3).map(|_| Host::loopback()).collect();
+        Self::start_on(&hosts, version, plan)
+    }
+
+    /// Starts a server and a Sentinel on each of three hosts.
+    pub fn start_on(hosts: &[Host], version: &Version, plan: Plan) -> Self {
         let mut login: Vec<&str> = vec!["--repl-diskless-sync-delay", "0"];
         if let Some((data, _)) = plan.passwords {
             login.extend(["--requirepass", data, "--masterauth", data]);
         }
-        let primary = Server::start_with(version, &login);
+        let primary = Server::start_on(&hosts[0], version, &login);
         let port = primary.port.to_string();
         let mut nodes = vec![primary];
-        for _ in 0..2 {
-            let arguments = [login.as_slice(), &["--replicaof", "127.0.0.1", &port]].concat();
-            nodes.push(Server::start_with(version, &arguments));
+        let address = hosts[0].address.as_str();
+        for host in &hosts[1..] {
+            let arguments = [login.as_slice(), &["--replicaof", address, &port]].concat();
+            nodes.push(Server::start_on(host, version, &arguments));
         }
-        let sentinels = (0..3).map(|_| Sentinel::start(version, nodes[0].port, plan));
+        let sentinels = hosts
+            .iter()
+            .map(|host| Sentinel::start(host, version, &nodes[0], plan));
         let cluster = Self {
             sentinels: sentinels.collect(),
             nodes,
@@ -71,6 +81,12 @@ impl Cluster {
             .collect()
     }
 
+    /// Host and port of each Sentinel.
+    pub fn sentinel_addresses(&self) -> Vec<String> {
+        let address = |sentinel: &Sentinel| format!("{}:{}", sentinel.host, sentinel.port);
+        self.sentinels.iter().map(address).collect()
+    }
+
     /// A connection to a node, past the sidecar.
     pub fn node(&self, index: usize) -> Client {
         let mut client = self.nodes[index].client();
@@ -82,7 +98,7 @@ impl Cluster {
 
     /// A connection to a Sentinel.
     pub fn sentinel(&self, index: usize) -> Client {
-        let mut client = Client::connect(&format!("127.0.0.1:{}", self.sentinels[index].port));
+        let mut client = Client::connect(&self.sentinel_addresses()[index]);
         if let Some((_, sentinel)) = self.plan.passwords {
             assert_eq!(client.ask(&format!("AUTH {sentinel}")), "+OK");
         }
@@ -141,17 +157,21 @@ impl Cluster {
 #[derive(Debug)]
 pub struct Sentinel {
     pub port: u16,
+    host: String,
     child: Child,
     _scratch: Scratch,
 }
 
 impl Sentinel {
-    fn start(version: &Version, primary: u16, plan: Plan) -> Self {
+    fn start(host: &Host, version: &Version, primary: &Server, plan: Plan) -> Self {
         let (port, scratch) = (free_port(), Scratch::new());
         let mut config = format!(
-            "bind 127.0.0.1\nport {port}\ndir {}\nsentinel monitor mymaster 127.0.0.1 {primary} 2\n\
+            "bind {}\nport {port}\nprotected-mode no\ndir {}\nsentinel monitor mymaster {} {} 2\n\
              sentinel down-after-milliseconds mymaster {}\nsentinel failover-timeout mymaster 10000\n",
+            host.address,
             scratch.path().display(),
+            primary.host.address,
+            primary.port,
             plan.down_after_ms
         );
         if let Some((data, sentinel)) = plan.passwords {
@@ -163,7 +183,8 @@ impl Sentinel {
         let path = scratch.path().join("sentinel.conf");
         std::fs::write(&path, config).expect("the config can be written");
         let log = std::fs::File::create(scratch.path().join("log")).expect("the log can be made");
-        let child = Command::new(&version.binary)
+        let child = host
+            .command(&version.binary)
             .arg(&path)
             .arg("--sentinel")
             .stdin(Stdio::null())
@@ -173,11 +194,12 @@ impl Sentinel {
             .expect("the Sentinel can be started");
         let sentinel = Self {
             port,
+            host: host.address.clone(),
             child,
             _scratch: scratch,
         };
         until("the Sentinel's start", START_PATIENCE, || {
-            Client::try_connect(&format!("127.0.0.1:{port}")).ok()
+            Client::try_connect(&format!("{}:{port}", host.address)).ok()
         });
         sentinel
     }

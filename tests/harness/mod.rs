@@ -6,6 +6,7 @@
 mod client;
 mod cluster;
 mod frame;
+mod hosts;
 mod random;
 mod scratch;
 mod server;
@@ -16,6 +17,7 @@ mod wait;
 pub use client::{Client, encode};
 pub use cluster::{Cluster, Plan, SWITCH_SAYS, Turn};
 pub use frame::{Value, escape, frame_end, parse};
+pub use hosts::{Host, Hosts};
 pub use random::{Random, seed};
 pub use scratch::Scratch;
 pub use server::{Server, free_port};

@@ -2,11 +2,12 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::client::Client;
+use super::hosts::Host;
 use super::scratch::Scratch;
 use super::versions::Version;
 use super::wait::until;
@@ -19,8 +20,10 @@ const ATTEMPTS_MAX: usize = 5;
 pub struct Server {
     /// What it is.
     pub version: Version,
-    /// Its TCP port on 127.0.0.1.
+    /// Its TCP port.
     pub port: u16,
+    /// Where it runs.
+    pub host: Host,
     child: Child,
     scratch: Scratch,
     arguments: Vec<String>,
@@ -34,14 +37,20 @@ impl Server {
 
     /// Starts an empty server with more arguments, such as `--requirepass x`.
     pub fn start_with(version: &Version, arguments: &[&str]) -> Self {
+        Self::start_on(&Host::loopback(), version, arguments)
+    }
+
+    /// Starts an empty server on a host.
+    pub fn start_on(host: &Host, version: &Version, arguments: &[&str]) -> Self {
         for _ in 0..ATTEMPTS_MAX {
             let scratch = Scratch::new();
             let port = free_port();
             let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
-            let child = spawn(version, port, &scratch, &arguments);
+            let child = spawn(host, version, port, &scratch, &arguments);
             let mut server = Self {
                 version: version.clone(),
                 port,
+                host: host.clone(),
                 child,
                 scratch,
                 arguments,
@@ -55,7 +64,7 @@ impl Server {
 
     /// Host and port.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host.address, self.port)
     }
 
     /// Process id, for signals and `/proc`.
@@ -82,7 +91,13 @@ impl Server {
     /// Starts it again, empty, on the same port.
     pub fn start_again(&mut self) {
         self.kill();
-        self.child = spawn(&self.version, self.port, &self.scratch, &self.arguments);
+        self.child = spawn(
+            &self.host,
+            &self.version,
+            self.port,
+            &self.scratch,
+            &self.arguments,
+        );
         assert!(self.wait_until_up(), "{} came back", self.version.name);
     }
 
@@ -117,16 +132,24 @@ impl Drop for Server {
     }
 }
 
-fn spawn(version: &Version, port: u16, scratch: &Scratch, arguments: &[String]) -> Child {
+fn spawn(
+    host: &Host,
+    version: &Version,
+    port: u16,
+    scratch: &Scratch,
+    arguments: &[String],
+) -> Child {
     let log = std::fs::File::create(scratch.path().join("log")).expect("the log can be made");
-    let mut command = Command::new(&version.binary);
+    let mut command = host.command(&version.binary);
     command.args([
         "--port",
         &port.to_string(),
         "--bind",
-        "127.0.0.1",
+        &host.address,
         "--save",
         "",
+        "--protected-mode",
+        "no",
     ]);
     command.arg("--dir").arg(scratch.path());
     command

@@ -73,7 +73,16 @@ impl Sidecar {
     pub fn before_sentinels(ports: &[u16]) -> Wishes {
         let addresses: Vec<String> = ports
             .iter()
-            .map(|port| format!("\"127.0.0.1:{port}\""))
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        Self::before_sentinels_at(&addresses)
+    }
+
+    /// Describes one that finds its primary through the Sentinels at these addresses; the defaults but for them.
+    pub fn before_sentinels_at(addresses: &[String]) -> Wishes {
+        let addresses: Vec<String> = addresses
+            .iter()
+            .map(|address| format!("\"{address}\""))
             .collect();
         Wishes {
             sentinels: Some(addresses.join(", ")),
