@@ -13,6 +13,7 @@ use crate::downstream::client::{Rewound, Stall};
 use crate::error::Waited;
 use crate::failover::hold::{Bounds, Hold, Share};
 use crate::failover::machine::{Effects, Event, Phase, Scope, Sign, State, Time};
+use crate::failover::scripts::Scripts;
 use crate::id::ClientId;
 use crate::metrics::{ClearCause, CloseCause, ErrorKind};
 use crate::upstream::registry::Health;
@@ -36,6 +37,10 @@ pub(super) struct Failover {
     switched: bool,
     /// Links to a primary that does not answer are left at the next opportunity.
     leaves: bool,
+    /// Bodies of scripts that passed.
+    pub(super) scripts: Scripts,
+    /// How often a link to a primary came up: it may be another one each time.
+    pub(super) primaries: u64,
     /// The request in hand was taken back from a link, and may have run there.
     pub(super) replaying: Option<bool>,
 }
@@ -54,6 +59,8 @@ impl Failover {
             started: now,
             switched: false,
             leaves: false,
+            scripts: Scripts::default(),
+            primaries: 0,
             replaying: None,
         }
     }

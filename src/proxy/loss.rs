@@ -20,6 +20,7 @@ impl Proxy {
             tracing::info!(address = %self.address(), "primary reached");
             self.registry.health = Health::Up;
         }
+        self.failover.primaries += 1;
         self.failover_event(Event::LinkUp);
     }
 

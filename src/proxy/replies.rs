@@ -357,7 +357,7 @@ impl Proxy {
     }
 
     /// Replies to commands of ours: no client sees them.
-    fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+    pub(super) fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
         let run = link.scanner.run(bytes, 1)?;
         if run.consumed == 0 {
