@@ -100,6 +100,7 @@ impl Proxy {
         if effects.began {
             self.counters.hold.holds[state.first() as usize] += 1;
             self.note_hold_began();
+            self.notify_hold(true);
         }
         // What waits in a link to a primary that does not answer is not waited for any longer, either.
         let sheds = self.failover.sheds && before.phase() != Phase::Shedding;
@@ -148,6 +149,7 @@ impl Proxy {
             self.clear_cache(ClearCause::Switch);
         }
         self.note_hold_ended();
+        self.notify_hold(false);
     }
 
     /// Lets everybody go on who waits, in order.
@@ -338,6 +340,16 @@ impl Proxy {
                 .reason(),
             time: now.saturating_sub(since),
         })
+    }
+
+    /// Returns how long requests may still be held; zero where none are.
+    pub(super) fn hold_left(&self) -> Duration {
+        let now = self.now - self.failover.started;
+        let since = self.failover.state.since();
+        let end = since.map_or(Duration::ZERO, |since| {
+            since.saturating_add(self.failover.deadline())
+        });
+        end.saturating_sub(now)
     }
 
     /// After so long the Sentinels take a primary for down.

@@ -335,6 +335,7 @@ impl Proxy {
         if let (Lane::Pinned, Some(owner)) = (link.lane, link.owner) {
             let seen = &bytes[..run.consumed];
             self.pass_to_subscriber(owner, seen);
+            self.notify(owner);
         }
         Ok(Step::Consumed(run.consumed))
     }
@@ -395,10 +396,12 @@ impl Proxy {
     /// Counts replies of a client as given.
     #[inline]
     pub(super) fn answered(&mut self, id: ClientId, count: u32) {
+        let holds = self.is_holding();
         let Some(client) = self.client(id) else {
             return;
         };
         client.inflight -= count;
+        let unaware = client.notified == Some(!holds);
         if client.inflight == 0 {
             let quitting = client.quitting;
             if client.stall != Stall::None
@@ -415,6 +418,9 @@ impl Proxy {
         } else if client.stall == Stall::Window && client.inflight <= client.window() / 2 {
             client.stall = Stall::None;
             self.resume.push(id);
+        }
+        if unaware {
+            self.notify(id);
         }
     }
 
