@@ -1,0 +1,246 @@
+//! What a failover restores, against real servers: subscriptions that are set up on another connection, and scripts that a
+//! server has never seen.
+//!
+//! `GRIPFAST_TEST_RESTORED` sets how many clients are played for each server version and protocol.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells by printing"
+)]
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test binary uses its part of the harness"
+)]
+mod harness;
+
+use gripfast::failover::scripts::{Scripts, is_unknown};
+use gripfast::failover::subscriptions::Subscriptions;
+use harness::{Client, Random, Server, Value, encode, escape, parse, seed, versions};
+
+/// Clients for each version and protocol when nothing else is asked for.
+const CLIENTS: usize = 60;
+
+const NAMES: [&str; 4] = ["a1", "a2", "a*", "forbidden"];
+
+const WORDS: [&str; 9] = [
+    "SUBSCRIBE",
+    "SUBSCRIBE",
+    "PSUBSCRIBE",
+    "SSUBSCRIBE",
+    "UNSUBSCRIBE",
+    "UNSUBSCRIBE",
+    "PUNSUBSCRIBE",
+    "SUNSUBSCRIBE",
+    "PING",
+];
+
+/// Ends what a client is asked to read.
+const MARK: &str = "mark";
+
+fn connect(server: &Server, is_resp3: bool) -> Client {
+    let mut client = server.client();
+    if is_resp3 {
+        client.ask("HELLO 3");
+    }
+    client
+}
+
+/// Reads up to the answer to a PING of ours.
+fn until_mark(client: &mut Client) -> Vec<Vec<u8>> {
+    client.send_words(&format!("PING {MARK}"));
+    let mut frames = Vec::new();
+    loop {
+        let frame = client.frame();
+        match parse(&frame) {
+            Value::Blob(_, body) if body == MARK.as_bytes() => return frames,
+            Value::Many(_, parts) if parts.last() == Some(&Value::Blob(b'$', MARK.into())) => {
+                return frames;
+            }
+            _ => frames.push(frame),
+        }
+    }
+}
+
+/// What a frame says but for the name, and the name: UNSUBSCRIBE without names tells them in no order.
+fn said(frame: &[u8]) -> (String, String) {
+    let show = |value: &Value| match value {
+        Value::Line(_, line) => escape(line.split(|byte| *byte == b' ').next().unwrap()),
+        Value::Blob(_, body) => escape(body),
+        Value::Many(..) => panic!("no such frame: {}", escape(frame)),
+    };
+    match parse(frame) {
+        Value::Many(kind, parts) if parts.len() == 3 => (
+            format!("{} {} {}", kind as char, show(&parts[0]), show(&parts[2])),
+            show(&parts[1]),
+        ),
+        Value::Many(kind, parts) => {
+            let shown: Vec<String> = parts.iter().map(show).collect();
+            (
+                format!("{} {}", kind as char, shown.join(" ")),
+                String::new(),
+            )
+        }
+        other => (show(&other), String::new()),
+    }
+}
+
+fn told(frames: &[Vec<u8>]) -> (Vec<String>, Vec<String>) {
+    let (words, mut names): (Vec<_>, Vec<_>) = frames.iter().map(|frame| said(frame)).unzip();
+    names.sort();
+    (words, names)
+}
+
+/// A client whose link is cut now and then.
+struct Moved<'a> {
+    server: &'a Server,
+    is_resp3: bool,
+    subscriptions: Subscriptions,
+    link: Client,
+    heard: Vec<Vec<u8>>,
+}
+
+impl Moved<'_> {
+    fn read_until(&mut self, count: usize) {
+        while self.heard.len() < count {
+            let frame = self.link.frame();
+            if self.subscriptions.received(&frame) {
+                self.heard.push(frame);
+            }
+        }
+        assert!(!self.subscriptions.is_lost());
+    }
+
+    fn cut(&mut self) {
+        self.link = connect(self.server, self.is_resp3);
+        self.link.send(&self.subscriptions.restore());
+    }
+}
+
+fn request(random: &mut Random) -> Vec<&'static str> {
+    let mut words = vec![*random.pick(&WORDS)];
+    let count = if words == ["PING"] {
+        0
+    } else {
+        random.below(4)
+    };
+    // A forbidden name refuses all: seldom.
+    let of = if random.chance(10) {
+        NAMES.len()
+    } else {
+        NAMES.len() - 1
+    };
+    words.extend((0..count).map(|_| NAMES[random.below(of)]));
+    words
+}
+
+fn play(server: &Server, is_resp3: bool, random: &mut Random) {
+    let mut other = connect(server, is_resp3);
+    let mut expected = Vec::new();
+    let mut moved = Moved {
+        server,
+        is_resp3,
+        subscriptions: Subscriptions::default(),
+        link: connect(server, is_resp3),
+        heard: Vec::new(),
+    };
+    for _ in 0..random.below(12) + 1 {
+        let words = request(random);
+        let bytes: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        assert!(moved.subscriptions.sent(&bytes));
+        moved.link.send(&encode(&words));
+        other.send(&encode(&words));
+        expected.extend(until_mark(&mut other));
+        if random.chance(60) {
+            let heard = moved.heard.len();
+            moved.read_until(heard + random.below(expected.len() - heard + 1));
+        }
+        if random.chance(30) {
+            moved.cut();
+        }
+    }
+    moved.read_until(expected.len());
+    assert_eq!(told(&moved.heard), told(&expected));
+
+    let mut publisher = server.client();
+    for name in ["a1", "a2", "b"] {
+        publisher.ask(&format!("PUBLISH {name} hello"));
+        publisher.ask(&format!("SPUBLISH {name} hello"));
+    }
+    let mut messages = until_mark(&mut other);
+    let mut found = until_mark(&mut moved.link);
+    // Confirmations of a cut just before the end may still stand in front.
+    found.retain(|frame| moved.subscriptions.received(frame));
+    messages.sort();
+    found.sort();
+    assert_eq!(found, messages);
+}
+
+#[test]
+fn a_subscriber_that_is_moved_hears_what_it_would_have_heard() {
+    let count = std::env::var("GRIPFAST_TEST_RESTORED");
+    let count = count.map_or(CLIENTS, |text| text.parse().unwrap());
+    let mut random = Random::new(seed("restored subscriptions"));
+    for version in versions() {
+        let server = Server::start(&version);
+        let rules = "ACL SETUSER default resetchannels &a1 &a2 &b &a*";
+        assert_eq!(server.client().ask(rules), "+OK");
+        for is_resp3 in [false, true] {
+            for _ in 0..count {
+                play(&server, is_resp3, &mut random);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_script_that_a_server_has_never_seen_runs_there() {
+    const SCRIPTS: [&str; 3] = [
+        "if redis.call(\"get\",KEYS[1]) == ARGV[1] then return redis.call(\"del\",KEYS[1]) else return 0 end",
+        "local v = redis.call('GET', KEYS[1]) return {v, redis.call('TTL', KEYS[1]), ARGV[1]}",
+        "return redis.error_reply('MINE no')",
+    ];
+    for version in versions() {
+        let (old, new) = (Server::start(&version), Server::start(&version));
+        let (mut before, mut after) = (old.client(), new.client());
+        let mut scripts = Scripts::default();
+        for (index, body) in SCRIPTS.iter().enumerate() {
+            let load = ["SCRIPT", "LOAD", body];
+            let sha = match parse(&before.call(&load)) {
+                Value::Blob(_, sha) => String::from_utf8(sha).unwrap(),
+                other => panic!("{other:?}"),
+            };
+            scripts.learn(&load.map(str::as_bytes), 1);
+            let has_read_only = version.major() >= 7 && index > 0;
+            for name in ["EVALSHA", "EVALSHA_RO"] {
+                if name == "EVALSHA_RO" && !has_read_only {
+                    continue;
+                }
+                after.ask("SCRIPT FLUSH");
+                before.ask("SET k x EX 100");
+                after.ask("SET k x EX 100");
+                let asked = [name, &sha.to_uppercase(), "1", "k", "x"];
+                assert!(is_unknown(&after.call(&asked)));
+                let again = scripts.as_eval(&asked.map(str::as_bytes), 2).unwrap();
+                after.send(&again);
+                let expected = before.call(&asked);
+                let reply = after.frame();
+                assert_eq!(kind_of_error(&reply), kind_of_error(&expected));
+                // Now it is known there.
+                before.ask("SET k x EX 100");
+                after.ask("SET k x EX 100");
+                assert_eq!(after.call(&asked), before.call(&asked), "{}", version.name);
+            }
+        }
+    }
+}
+
+/// An error of a script names its function, which EVAL and EVALSHA do alike; versions add their own words.
+fn kind_of_error(reply: &[u8]) -> String {
+    match reply.first() {
+        Some(b'-') => escape(reply.split(|byte| *byte == b' ').next().unwrap()),
+        _ => escape(reply),
+    }
+}
