@@ -1,5 +1,5 @@
-//! What a failover restores, against real servers: subscriptions that are set up on another connection, and scripts that a
-//! server has never seen.
+//! What a failover restores, against real servers: subscriptions that are set up on another connection, scripts that a
+//! server has never seen, and requests that are sent twice.
 //!
 //! `GRIPFAST_TEST_RESTORED` sets how many clients are played for each server version and protocol.
 #![allow(
@@ -16,9 +16,11 @@
 )]
 mod harness;
 
+use gripfast::command::table::Table;
+use gripfast::failover::replay::{Class, classify, with_absolute_deadline};
 use gripfast::failover::scripts::{Scripts, is_unknown};
 use gripfast::failover::subscriptions::Subscriptions;
-use harness::{Client, Random, Server, Value, encode, escape, parse, seed, versions};
+use harness::{Client, Random, Server, Value, Version, encode, escape, parse, seed, versions};
 
 /// Clients for each version and protocol when nothing else is asked for.
 const CLIENTS: usize = 60;
@@ -242,5 +244,144 @@ fn kind_of_error(reply: &[u8]) -> String {
     match reply.first() {
         Some(b'-') => escape(reply.split(|byte| *byte == b' ').next().unwrap()),
         _ => escape(reply),
+    }
+}
+
+/// Requests that may be sent twice, each against a string, a hash, a set, a sorted set and a string without deadline.
+const TWICE: &str = "SET s v;SET s v XX;SET s v KEEPTTL;SET s v EX 90;SET s v XX PX 90000;SET none v PX 90000;SET none v XX EX 9;\
+    SETEX s 90 v;PSETEX none 90000 v;GETEX s EX 90;GETEX s PERSIST;GETEX p PX 90000;MSET s v none w;SETRANGE s 1 xy;\
+    EXPIRE s 90;EXPIRE s 90 XX;EXPIRE s 90 NX;EXPIRE p 90 NX;EXPIRE s 200 GT;EXPIRE s 20 GT;EXPIRE s 20 LT;EXPIRE p 20 LT;\
+    EXPIRE s 200 LT;PEXPIRE s 90000 XX;EXPIRE none 90;EXPIRE s 0;EXPIRE s -1;PEXPIRE s -1000;EXPIREAT s 1;PERSIST s;\
+    DEL s none;UNLINK h;HSET h f 2 n 3;HMSET h f 2;HDEL h f;SADD t a c;SREM t a;ZADD z 5 a;ZREM z a;\
+    ZREMRANGEBYSCORE z 0 1;PFADD none a;\
+    HEXPIRE h 90 FIELDS 1 f;HPEXPIRE h 90000 NX FIELDS 2 f g;HEXPIRE h 0 FIELDS 1 f;HPERSIST h FIELDS 1 g;\
+    HEXPIRE h 900 GT FIELDS 1 g;HEXPIREAT h 1 FIELDS 1 f;\
+    HSETEX h EX 90 FIELDS 1 f v;HSETEX h FXX PX 90000 FIELDS 1 f v;HSETEX h FXX FIELDS 1 none v;HSETEX h KEEPTTL FIELDS 1 g v;\
+    HSETEX none PX 90000 FIELDS 1 f v;HGETEX h EX 90 FIELDS 1 f;HGETEX h PERSIST FIELDS 1 g;HGETEX h PX 90000 FIELDS 2 f g";
+
+/// Those of them that may tell something else the second time: counts, and conditions that the first run has settled.
+const TELLS_ANOTHER: [&str; 14] = [
+    "PERSIST",
+    "DEL",
+    "UNLINK",
+    "HSET",
+    "HDEL",
+    "SADD",
+    "SREM",
+    "ZADD",
+    "ZREM",
+    "ZREMRANGEBYSCORE",
+    "PFADD",
+    "HPERSIST",
+    "HEXPIREAT",
+    "EXPIREAT",
+];
+
+fn tells_another(line: &str) -> bool {
+    let name = line.split(' ').next().unwrap();
+    let words = [" NX", " GT", " LT", " 0", " -1"];
+    TELLS_ANOTHER.contains(&name)
+        || name.contains("EXPIRE") && words.iter().any(|word| line.contains(word))
+}
+
+/// How long a deadline may differ from another, in milliseconds: a TTL counts from when it runs.
+const APART_MAX: i64 = 2_000;
+
+/// What the server has: replies, with deadlines apart.
+fn state(client: &mut Client, version: &Version) -> (Vec<String>, Vec<i64>) {
+    let mut values = Vec::new();
+    let reads = [
+        "GET s",
+        "GET p",
+        "GET none",
+        "TYPE none",
+        "HMGET h f g n none",
+        "HLEN h",
+        "HGET none f",
+    ];
+    let others = ["SMISMEMBER t a b c", "SCARD t", "ZRANGE z 0 -1 WITHSCORES"];
+    values.extend(reads.iter().chain(&others).map(|read| client.ask(read)));
+    let mut deadlines = Vec::new();
+    for key in ["s", "p", "none", "h", "t", "z"] {
+        deadlines.push(client.ask(&format!("PTTL {key}")));
+    }
+    if version.major() >= 8 {
+        for field in ["f", "g"] {
+            let told = client.ask(&format!("HPTTL h FIELDS 1 {field}"));
+            deadlines.push(told.rsplit("\\n").next().unwrap().to_owned());
+        }
+    }
+    let number = |text: &String| text.trim_start_matches(':').parse().unwrap_or(i64::MIN);
+    (values, deadlines.iter().map(number).collect())
+}
+
+fn prepare(client: &mut Client, version: &Version) {
+    client.ask("FLUSHALL");
+    for line in [
+        "SET s old EX 100",
+        "SET p old",
+        "HSET h f 1 g 2",
+        "EXPIRE h 100",
+        "SADD t a b",
+        "ZADD z 1 a 2 b",
+    ] {
+        client.ask(line);
+    }
+    if version.major() >= 8 {
+        client.ask("HEXPIRE h 100 FIELDS 1 g");
+    }
+}
+
+fn wall(client: &mut Client) -> u64 {
+    let Value::Many(_, parts) = parse(&client.call(&["TIME"])) else {
+        panic!("TIME");
+    };
+    let number = |value: &Value| match value {
+        Value::Blob(_, text) => String::from_utf8_lossy(text).parse::<u64>().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    number(&parts[0]) * 1000 + number(&parts[1]) / 1000
+}
+
+#[test]
+fn what_may_be_sent_twice_leaves_what_it_leaves_once() {
+    let table = Table::default();
+    for version in versions() {
+        let server = Server::start(&version);
+        let mut client = server.client();
+        let mut ran = 0;
+        for line in TWICE.split(';').map(str::trim) {
+            prepare(&mut client, &version);
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let class = classify(&table.find(words[0]), &words);
+            assert!(matches!(class, Class::Absolute | Class::Relative), "{line}");
+            let at = wall(&mut client);
+            let again = with_absolute_deadline(&words, at);
+            assert_eq!(again.is_some(), class == Class::Relative, "{line}");
+            let once = client.ask(line);
+            if once.starts_with('-') {
+                assert!(
+                    version.major() < 8 || version.name.starts_with("valkey"),
+                    "{line}: {once}"
+                );
+                continue;
+            }
+            ran += 1;
+            let expected = state(&mut client, &version);
+            client.send(&again.unwrap_or_else(|| encode(&words)));
+            let twice = client.text();
+            assert!(
+                tells_another(line) || once == twice,
+                "{line}: {once} and {twice}"
+            );
+            let found = state(&mut client, &version);
+            assert_eq!(found.0, expected.0, "{} {line}", version.name);
+            for (one, other) in expected.1.iter().zip(&found.1) {
+                let is_near = (one - other).abs() < APART_MAX && (*one < 0) == (*other < 0);
+                assert!(is_near, "{} {line}: {expected:?} {found:?}", version.name);
+            }
+        }
+        eprintln!("{}: {ran} requests", version.name);
+        assert!(ran > 30);
     }
 }
