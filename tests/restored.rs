@@ -16,11 +16,16 @@
 )]
 mod harness;
 
+use std::time::Duration;
+
 use gripfast::command::table::Table;
+use gripfast::failover::blocking::with_time_left;
 use gripfast::failover::replay::{Class, classify, with_absolute_deadline};
 use gripfast::failover::scripts::{Scripts, is_unknown};
 use gripfast::failover::subscriptions::Subscriptions;
-use harness::{Client, Random, Server, Value, Version, encode, escape, parse, seed, versions};
+use harness::{
+    Client, Random, Server, Stopwatch, Value, Version, encode, escape, parse, seed, versions,
+};
 
 /// Clients for each version and protocol when nothing else is asked for.
 const CLIENTS: usize = 60;
@@ -383,5 +388,44 @@ fn what_may_be_sent_twice_leaves_what_it_leaves_once() {
         }
         eprintln!("{}: {ran} requests", version.name);
         assert!(ran > 30);
+    }
+}
+
+#[test]
+fn what_waits_is_asked_again_for_the_rest_of_its_time() {
+    const LINES: [(&str, u32); 9] = [
+        ("BLPOP none 30", 0),
+        ("BRPOP none none 30.5", 0),
+        ("BZPOPMIN none 30", 0),
+        ("BZPOPMAX none 30", 0),
+        ("BLMPOP 30 1 none LEFT", 7),
+        ("BZMPOP 30 2 none none MIN COUNT 2", 7),
+        ("XREAD COUNT 1 BLOCK 30000 STREAMS x $", 0),
+        (
+            "XREADGROUP GROUP block streams COUNT 1 BLOCK 30000 STREAMS x >",
+            0,
+        ),
+        (
+            "XREADGROUP GROUP block streams BLOCK 0 NOACK BLOCK 30000 STREAMS x >",
+            0,
+        ),
+    ];
+    for version in versions() {
+        let server = Server::start(&version);
+        let mut client = server.client();
+        client.ask("XGROUP CREATE x block $ MKSTREAM");
+        for (line, since) in LINES {
+            if version.major() < since {
+                continue;
+            }
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            for waited in [29_990, 30_490, 60_000] {
+                let watch = Stopwatch::start();
+                client.send(&with_time_left(&words, Duration::from_millis(waited)).unwrap());
+                let reply = client.text();
+                assert!(["$-1", "*-1"].contains(&reply.as_str()), "{line}: {reply}");
+                assert!(watch.elapsed() < Duration::from_secs(5), "{line}");
+            }
+        }
     }
 }

@@ -72,10 +72,12 @@ impl Scripts {
             }
             [load, body] if is(name, "script") && is(load, "load") => self.add(body, generation),
             [flush] if is(name, "script") && is(flush, "flush") => self.forget_all(),
-            [flush, how] if is(name, "script") && is(flush, "flush") => {
-                if is(how, "async") || is(how, "sync") {
-                    self.forget_all();
-                }
+            [flush, how]
+                if is(name, "script")
+                    && is(flush, "flush")
+                    && (is(how, "async") || is(how, "sync")) =>
+            {
+                self.forget_all();
             }
             _ => {}
         }
