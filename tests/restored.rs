@@ -23,6 +23,7 @@ use gripfast::failover::blocking::with_time_left;
 use gripfast::failover::replay::{Class, classify, with_absolute_deadline};
 use gripfast::failover::scripts::{Scripts, is_unknown};
 use gripfast::failover::subscriptions::Subscriptions;
+use gripfast::failover::touches::Touch;
 use harness::{
     Client, Random, Server, Stopwatch, Value, Version, encode, escape, parse, seed, versions,
 };
@@ -426,6 +427,75 @@ fn what_waits_is_asked_again_for_the_rest_of_its_time() {
                 assert!(["$-1", "*-1"].contains(&reply.as_str()), "{line}: {reply}");
                 assert!(watch.elapsed() < Duration::from_secs(5), "{line}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_touch_that_is_applied_later_only_extends() {
+    const FAR: i64 = 100_000;
+    for version in versions() {
+        let server = Server::start(&version);
+        let mut client = server.client();
+        for has_gt in [false, true] {
+            if has_gt && version.major() < 7 {
+                continue;
+            }
+            // What the key has, by how much from now it is touched, whether it is extended.
+            for (left, by, is_extended) in [
+                (Some(FAR), 2 * FAR, true),
+                (Some(FAR), FAR + 5_000, true),
+                (Some(FAR), FAR - 5_000, false),
+                (Some(FAR), -5_000, false),
+                (None, FAR, false),
+            ] {
+                let case = format!("{} {has_gt} {left:?} {by}", version.name);
+                let now = wall(&mut client) as i64;
+                client.ask("SET k v");
+                let old = left.map(|left| now + left);
+                if let Some(old) = old {
+                    client.ask(&format!("PEXPIREAT k {old}"));
+                }
+                let touch = Touch {
+                    database: 0,
+                    key: (*b"k").into(),
+                    at: now + by,
+                };
+                client.send(&touch.request(has_gt));
+                assert_eq!(
+                    client.text(),
+                    format!(":{}", u8::from(is_extended)),
+                    "{case}"
+                );
+                let expected = if is_extended { Some(touch.at) } else { old };
+                let told: i64 = client
+                    .ask("PTTL k")
+                    .trim_start_matches(':')
+                    .parse()
+                    .unwrap();
+                let since = wall(&mut client) as i64;
+                match expected {
+                    None => assert_eq!(told, -1, "{case}"),
+                    // PTTL was told between the two looks at the clock.
+                    Some(at) => assert!((at - since..=at - now).contains(&told), "{case}: {told}"),
+                }
+            }
+            client.ask("DEL k");
+            let at = wall(&mut client) as i64 + FAR;
+            let touch = Touch {
+                database: 0,
+                key: (*b"k").into(),
+                at,
+            };
+            client.send(&touch.request(has_gt));
+            assert_eq!(
+                (client.text(), client.ask("EXISTS k")),
+                (":0".into(), ":0".into())
+            );
+            client.ask("SADD k m");
+            client.ask("PEXPIRE k 5000");
+            client.send(&touch.request(has_gt));
+            assert_eq!(client.text(), ":1", "any type");
         }
     }
 }
