@@ -12,7 +12,13 @@
 //! names counts as not idempotent.
 //!
 //! A repeated DEL, HSET or SADD leaves the same state and may tell another count than the one that was lost with the link;
-//! SET with GET, SET NX and SETNX would tell another *answer*, by which a client decides, so they are not repeated.
+//! SET with GET, SET NX, SETNX and SETBIT would tell another *answer*, by which a client decides, so they are not repeated.
+//! - *SET XX*, HSETEX FXX: what the first run found is there for the second one, so its answer is the same.
+//! - *EXPIRE NX, GT, LT*: the second run finds the deadline that the first one has set, and answers 0 in place of 1. Who
+//!   sends a condition can't tell from a 0 whether the key is absent or has such a deadline already, so it decides nothing
+//!   by it; an error would tell it less.
+//! - *EXPIRE k 0* and less deletes, like DEL.
+//! - *LSET* is not repeated: others may have moved the list's elements meanwhile, and it would overwrite another one.
 
 use crate::command::table::{Access, Command};
 use crate::command::time::{COMMANDS, OPTIONS, Time, find};
@@ -95,7 +101,6 @@ const ABSOLUTE: &[&str] = &[
     "hdel",
     "mset",
     "setrange",
-    "setbit",
     "expireat",
     "pexpireat",
     "persist",
@@ -104,7 +109,6 @@ const ABSOLUTE: &[&str] = &[
     "zrem",
     "zremrangebyscore",
     "zremrangebylex",
-    "lset",
     "pfadd",
     "hexpireat",
     "hpexpireat",
@@ -131,34 +135,152 @@ pub fn classify(command: &Command, words: &[&[u8]]) -> Class {
     if ABSOLUTE.iter().any(&is) {
         return Class::Absolute;
     }
-    let deadline = |time: Option<Time>| match time {
-        Some(Time::After(_)) => Class::Relative,
-        Some(Time::At(_)) => Class::Absolute,
-        None => Class::Once,
+    let class = |time: Time| match time {
+        Time::After(_) => Class::Relative,
+        Time::At(_) => Class::Absolute,
     };
+    if let Some(form) = Form::of(name) {
+        return match read_options(form, words) {
+            None => Class::Once,
+            Some(Options {
+                time: Some(time), ..
+            }) => class(time.asked),
+            Some(Options { others: 0, .. }) if form.reads() => Class::Read,
+            Some(_) => Class::Absolute,
+        };
+    }
     match arguments {
-        [_, time, ..] if is(&"expire") || is(&"pexpire") => {
-            deadline(find(&COMMANDS, name).and_then(|read| read(time)))
+        [_, time, ..] if RELATIVE.iter().any(|(relative, _)| is(relative)) => {
+            match read_time(name, time) {
+                Some(time) => class(time),
+                None if is_over(time) => Class::Absolute,
+                None => Class::Once,
+            }
         }
         [_, _, _] if is(&"setex") || is(&"psetex") => Class::Relative,
-        [_, _, options @ ..] if is(&"set") => match options {
-            [] => Class::Absolute,
-            [keep] if keep.eq_ignore_ascii_case(b"keepttl") => Class::Absolute,
-            [unit, time] => deadline(find(&OPTIONS, unit).and_then(|read| read(time))),
-            _ => Class::Once,
-        },
-        [_, options @ ..] if is(&"getex") => match options {
-            [] => Class::Read,
-            [persist] if persist.eq_ignore_ascii_case(b"persist") => Class::Absolute,
-            [unit, time] => deadline(find(&OPTIONS, unit).and_then(|read| read(time))),
-            _ => Class::Once,
-        },
         [_, options @ ..] if is(&"zadd") => match options.iter().any(|word| is_condition(word)) {
             true => Class::Once,
             false => Class::Absolute,
         },
         _ => Class::Once,
     }
+}
+
+/// Commands that set a deadline some time from now, and those that set one.
+const RELATIVE: [(&str, &[u8]); 4] = [
+    ("expire", b"PEXPIREAT"),
+    ("pexpire", b"PEXPIREAT"),
+    ("hexpire", b"HPEXPIREAT"),
+    ("hpexpire", b"HPEXPIREAT"),
+];
+
+/// Reads the time of one of [`RELATIVE`].
+fn read_time(name: &[u8], time: &[u8]) -> Option<Time> {
+    let is_of_fields = matches!(name.first(), Some(b'h' | b'H'));
+    let name = if is_of_fields { &name[1..] } else { name };
+    find(&COMMANDS, name)?(time)
+}
+
+/// Tells whether a time is over: what gets it as its deadline is deleted, at once and however often.
+fn is_over(time: &[u8]) -> bool {
+    match time.split_first() {
+        Some((b'-', digits)) => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => time == b"0",
+    }
+}
+
+/// Commands whose deadline is one of their options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Set,
+    GetEx,
+    HSetEx,
+    HGetEx,
+}
+
+impl Form {
+    fn of(name: &[u8]) -> Option<Self> {
+        const NAMES: [(&str, Form); 4] = [
+            ("set", Form::Set),
+            ("getex", Form::GetEx),
+            ("hsetex", Form::HSetEx),
+            ("hgetex", Form::HGetEx),
+        ];
+        let is = |(known, _): &&(&str, Form)| name.eq_ignore_ascii_case(known.as_bytes());
+        NAMES.iter().find(is).map(|(_, form)| *form)
+    }
+
+    /// Without options it only reads.
+    fn reads(self) -> bool {
+        matches!(self, Self::GetEx | Self::HGetEx)
+    }
+
+    /// Its first option.
+    fn start(self) -> usize {
+        match self {
+            Self::Set => 3,
+            Self::GetEx | Self::HSetEx | Self::HGetEx => 2,
+        }
+    }
+
+    /// Its options without a value that are as good a second time.
+    fn plain(self) -> &'static [&'static str] {
+        match self {
+            Self::Set => &["keepttl", "xx"],
+            Self::HSetEx => &["keepttl", "xx", "fxx"],
+            Self::GetEx | Self::HGetEx => &["persist"],
+        }
+    }
+
+    /// Fields follow its options.
+    fn has_fields(self) -> bool {
+        matches!(self, Self::HSetEx | Self::HGetEx)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    time: Option<AskedTime>,
+    /// How many others there are.
+    others: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AskedTime {
+    /// The word of its unit.
+    unit: usize,
+    asked: Time,
+}
+
+/// Reads a request's options; `None` where one of them makes a second run another thing, or is not understood.
+fn read_options(form: Form, words: &[&[u8]]) -> Option<Options> {
+    let mut options = Options {
+        time: None,
+        others: 0,
+    };
+    let mut at = form.start();
+    if words.len() < at {
+        return None;
+    }
+    while let Some(&word) = words.get(at) {
+        if form.has_fields() && word.eq_ignore_ascii_case(b"fields") {
+            return Some(options);
+        }
+        if let Some(read) = find(&OPTIONS, word) {
+            let asked = read(words.get(at + 1)?)?;
+            let before = options.time.replace(AskedTime { unit: at, asked });
+            if before.is_some() {
+                return None;
+            }
+            at += 1;
+        } else {
+            let mut plain = form.plain().iter();
+            plain.find(|known| word.eq_ignore_ascii_case(known.as_bytes()))?;
+            options.others += 1;
+        }
+        at += 1;
+    }
+    (!form.has_fields()).then_some(options)
 }
 
 /// Options of ZADD by which a second run would do or tell something else. A member of such a name only costs a replay.
@@ -173,37 +295,36 @@ fn is_condition(word: &[u8]) -> bool {
 pub fn with_absolute_deadline(words: &[&[u8]], wall: u64) -> Option<Vec<u8>> {
     let (&name, arguments) = words.split_first()?;
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    let at = |time: Option<Time>| match time? {
+    let at = |time: Time| match time {
         Time::After(milliseconds) => {
             let at = i64::try_from(wall).ok()?.checked_add(milliseconds)?;
             Some(at.to_string().into_bytes())
         }
         Time::At(_) => None,
     };
-    let mut out = Vec::new();
+    if let Some(form) = Form::of(name) {
+        let time = read_options(form, words)?.time?;
+        let at = at(time.asked)?;
+        let mut words = words.to_vec();
+        words[time.unit] = b"PXAT";
+        words[time.unit + 1] = &at;
+        return Some(encode::request_bytes(&words));
+    }
     match *arguments {
-        [key, time, ref options @ ..] if is("expire") || is("pexpire") => {
-            let at = at(find(&COMMANDS, name)?(time))?;
-            let mut words: Vec<&[u8]> = vec![b"PEXPIREAT", key, &at];
-            words.extend(options);
-            encode::request(&mut out, &words);
-        }
         [key, time, value] if is("setex") || is("psetex") => {
             let unit: &[u8] = if is("setex") { b"ex" } else { b"px" };
-            let at = at(find(&OPTIONS, unit)?(time))?;
-            encode::request(&mut out, &[b"SET", key, value, b"PXAT", &at]);
+            let at = at(find(&OPTIONS, unit)?(time)?)?;
+            Some(encode::request_bytes(&[b"SET", key, value, b"PXAT", &at]))
         }
-        [key, value, unit, time] if is("set") => {
-            let at = at(find(&OPTIONS, unit)?(time))?;
-            encode::request(&mut out, &[b"SET", key, value, b"PXAT", &at]);
+        [key, time, ref options @ ..] => {
+            let (_, absolute) = RELATIVE.iter().find(|(relative, _)| is(relative))?;
+            let at = at(read_time(name, time)?)?;
+            let mut words: Vec<&[u8]> = vec![absolute, key, &at];
+            words.extend(options);
+            Some(encode::request_bytes(&words))
         }
-        [key, unit, time] if is("getex") => {
-            let at = at(find(&OPTIONS, unit)?(time))?;
-            encode::request(&mut out, &[b"GETEX", key, b"PXAT", &at]);
-        }
-        _ => return None,
+        _ => None,
     }
-    Some(out)
 }
 
 #[cfg(test)]
@@ -235,22 +356,36 @@ mod tests {
         for (expected, lines) in [
             (
                 Class::Read,
-                "GET a;HGETALL a;TTL a;MGET a b;TOUCH a;GETEX a;PING;INFO;EVAL_RO s 1 a",
+                "GET a;HGETALL a;TTL a;MGET a b;TOUCH a;GETEX a;PING;INFO;EVAL_RO s 1 a;HGETEX a FIELDS 1 f;\
+                 EXISTS a;SCAN 0;KEYS *;ZRANGE a 0 1;XREAD STREAMS a 0",
             ),
             (
                 Class::Absolute,
                 "SET a 1;SET a 1 KEEPTTL;SET a 1 PXAT 99;DEL a b;HSET a f 1;EXPIREAT a 99;PERSIST a;\
-                 SADD a m;ZADD a 1 m;MSET a 1 b 2;GETEX a PERSIST;GETEX a EXAT 99;UNLINK a",
+                 SADD a m;ZADD a 1 m;MSET a 1 b 2;GETEX a PERSIST;GETEX a EXAT 99;UNLINK a;SET a 1 XX;\
+                 SET a 1 EXAT 99 XX;SET a 1 xx keepttl;EXPIREAT a 99 NX;EXPIRE a 0;EXPIRE a -1;PEXPIRE a -9 GT;\
+                 HGETEX a PERSIST FIELDS 1 f;HGETEX a PXAT 99 FIELDS 1 f;HSETEX a FIELDS 1 f v;HSETEX a FXX FIELDS 1 f v;\
+                 HSETEX a FXX EXAT 99 FIELDS 1 f v;HSETEX a KEEPTTL FIELDS 1 f nx;HEXPIREAT a 99 FIELDS 1 f;\
+                 HPEXPIREAT a 99 GT FIELDS 1 f;HPERSIST a FIELDS 1 f;HEXPIRE a 0 FIELDS 1 f;HDEL a f;SREM a m;\
+                 HMSET a f 1;ZREM a m;SETRANGE a 0 x;PEXPIREAT a -1",
             ),
             (
                 Class::Relative,
-                "EXPIRE a 9;PEXPIRE a 9 XX;SETEX a 9 1;PSETEX a 9 1;SET a 1 EX 9;SET a 1 PX 9;GETEX a EX 9",
+                "EXPIRE a 9;PEXPIRE a 9 XX;SETEX a 9 1;PSETEX a 9 1;SET a 1 EX 9;SET a 1 PX 9;GETEX a EX 9;EXPIRE a 9 NX;\
+                 EXPIRE a 9 GT;EXPIRE a 9 LT;SET a 1 XX EX 9;SET a 1 px 9 xx;HGETEX a EX 9 FIELDS 1 f;\
+                 HSETEX a PX 9 FXX FIELDS 2 f v g w;HEXPIRE a 9 FIELDS 1 f;hpexpire a 9 LT FIELDS 1 f",
             ),
             (
                 Class::Once,
                 "INCR a;APPEND a 1;RPUSH a 1;SET a 1 NX;SET a 1 EX 9 NX;SET a 1 GET;SETNX a 1;GETSET a 1;GETDEL a;\
                  RENAME a b;EVAL s 1 a;ZADD a INCR 1 m;HINCRBY a f 1;FLUSHALL;PUBLISH c m;CONFIG SET a b;\
-                 NO.SUCH a;EXPIRE a x;SPOP a;HSETNX a f 1;CLIENT KILL a",
+                 NO.SUCH a;EXPIRE a x;SPOP a;HSETNX a f 1;CLIENT KILL a;EXPIRE a -;EXPIRE a;EXPIRE;EXPIRE a 1.5;SET a;SET;\
+                 SET a 1 GET XX;SET a 1 XX NX;SET a 1 IFEQ 2;SET a 1 EX;SET a 1 EX x;SET a 1 EX 9 PX 9;SET a 1 EX 0;\
+                 SET a 1 PERSIST;SETBIT a 1 1;LSET a 0 x;GETEX a KEEPTTL;GETEX a EX;GETEX;HGETEX a EX 9;HGETEX a f;\
+                 HSETEX a FNX FIELDS 1 f v;HSETEX a NX FIELDS 1 f v;HSETEX a EX 9 FNX FIELDS 1 f v;\
+                 HGETDEL a FIELDS 1 f;HEXPIRE a x FIELDS 1 f;HINCRBY a f 1;MSETNX a 1;DELIFEQ a 1;RESTORE a 0 x;\
+                 COPY a b;ZADD a NX 1 m;ZINCRBY a 1 m;LPUSH a x;LTRIM a 0 1;XADD a * f v;FLUSHDB;EVALSHA s 1 a;\
+                 FCALL f 1 a;SORT a STORE b;SPUBLISH c m;SCRIPT FLUSH;WAIT 1 0;BLPOP a 0;XREADGROUP GROUP g c STREAMS a >",
             ),
         ] {
             for line in lines.split(';') {
@@ -269,6 +404,22 @@ mod tests {
             ("SET a v EX 9", "SET a v PXAT 10000"),
             ("SET a v px 9", "SET a v PXAT 1009"),
             ("GETEX a EX 9", "GETEX a PXAT 10000"),
+            ("SET a v XX EX 9", "SET a v XX PXAT 10000"),
+            ("SET a v PX 9 xx", "SET a v PXAT 1009 xx"),
+            ("EXPIRE a 9 NX", "PEXPIREAT a 10000 NX"),
+            ("HEXPIRE a 9 FIELDS 1 f", "HPEXPIREAT a 10000 FIELDS 1 f"),
+            (
+                "hpexpire a 9 GT FIELDS 1 f",
+                "HPEXPIREAT a 1009 GT FIELDS 1 f",
+            ),
+            (
+                "HGETEX a EX 9 FIELDS 1 px",
+                "HGETEX a PXAT 10000 FIELDS 1 px",
+            ),
+            (
+                "HSETEX a FXX PX 9 FIELDS 1 ex 7",
+                "HSETEX a FXX PXAT 1009 FIELDS 1 ex 7",
+            ),
         ] {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             let expected: Vec<&str> = expected.split(' ').collect();
@@ -283,6 +434,16 @@ mod tests {
             "SET a v",
             "SET a v PXAT 9",
             "EXPIRE a 9223372036854775807",
+            "EXPIRE a -1",
+            "EXPIRE a",
+            "EXPIREAT a 9",
+            "SET a v EX 9 NX",
+            "SET a v GET EX 9",
+            "SETEX a x v",
+            "HGETEX a FIELDS 2 ex 9",
+            "HSETEX a FNX EX 9 FIELDS 1 f v",
+            "HEXPIREAT a 9 FIELDS 1 f",
+            "PERSIST a",
             "GET a",
         ] {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();

@@ -4,13 +4,26 @@
 //! confirmed is subscribed to again, and the confirmations of that are nobody's; what was asked and not confirmed is asked
 //! again, and confirmed to the client.
 //!
-//! Source: redis `src/pubsub.c`, `addReplyPubsubSubscribed`, `pubsubUnsubscribeAllChannelsInternal`.
+//! # How the server answers
+//! - A confirmation for each name, in the order of the names; one error in place of all of them where the request is
+//!   refused (a wrong number of words, no right to one of the channels).
+//! - UNSUBSCRIBE without names: a confirmation for each name that is left at that moment, in no order, or one with a null.
+//!   How many that are is known when everything before it is answered.
+//! - Messages come in between, and are no answers.
+//! - A node of a cluster takes a shard channel away by itself (`sunsubscribe` that nobody asked for).
+//!
+//! # Invariant
+//! A client sees each confirmation that it asked for exactly once, with the count that it would have on one connection:
+//! what is confirmed is set up again in front of what is not.
+//!
+//! Source: redis `src/pubsub.c`, `addReplyPubsubSubscribed`, `pubsubUnsubscribeAllChannelsInternal`; `src/server.c`,
+//! `processCommand` (`ACLCheckAllPerm` comes before the command runs); `src/networking.c`, `pingCommand`.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::resp::{encode, value};
+use crate::resp::{Scanner, encode, value};
 
-/// Channels and patterns that are remembered of one client, and their bytes.
+/// Names, and requests, that are remembered of one client, and the bytes of all of them.
 const CHANNELS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 1024 * 1024;
 
@@ -40,14 +53,70 @@ impl Kind {
             Self::Shard => b"sunsubscribe",
         }
     }
+
+    fn message(self) -> &'static [u8] {
+        match self {
+            Self::Channel => b"message",
+            Self::Pattern => b"pmessage",
+            Self::Shard => b"smessage",
+        }
+    }
 }
 
-/// A request on its way.
+/// A request on its way, as far as it is not answered.
 #[derive(Clone, Debug)]
-struct Asked {
-    request: Vec<u8>,
-    /// Replies that are still to come.
-    left: usize,
+enum Asked {
+    /// Names that are still to be confirmed, one at least.
+    Subscribe(Kind, VecDeque<Vec<u8>>),
+    Unsubscribe(Kind, VecDeque<Vec<u8>>),
+    /// Of all names of a kind.
+    UnsubscribeAll(Kind),
+    /// A request with one answer: PING, or what will be refused.
+    One(Vec<u8>),
+}
+
+impl Asked {
+    fn names(&self) -> Option<&VecDeque<Vec<u8>>> {
+        match self {
+            Self::Subscribe(_, names) | Self::Unsubscribe(_, names) => Some(names),
+            Self::UnsubscribeAll(_) | Self::One(_) => None,
+        }
+    }
+
+    /// Returns what it counts: names, or itself, and bytes.
+    fn size(&self) -> (usize, usize) {
+        match (self, self.names()) {
+            (_, Some(names)) => (names.len(), names.iter().map(Vec::len).sum()),
+            (Self::One(request), None) => (1, request.len()),
+            _ => (1, 0),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let name = match self {
+            Self::One(request) => return out.extend_from_slice(request),
+            Self::Subscribe(kind, _) => kind.subscribe(),
+            Self::Unsubscribe(kind, _) | Self::UnsubscribeAll(kind) => kind.unsubscribe(),
+        };
+        let names = self.names().into_iter().flatten();
+        let words: Vec<&[u8]> = std::iter::once(name)
+            .chain(names.map(Vec::as_slice))
+            .collect();
+        encode::request(out, &words);
+    }
+}
+
+/// What a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said<'a> {
+    Subscribed(Kind, &'a [u8]),
+    /// `None`: there was nothing to unsubscribe from.
+    Unsubscribed(Kind, Option<&'a [u8]>),
+    /// A message, or a push about something else.
+    Apart,
+    Error,
+    /// Any other answer.
+    Answer,
 }
 
 /// What a client is subscribed to.
@@ -55,181 +124,197 @@ struct Asked {
 pub struct Subscriptions {
     confirmed: BTreeSet<(Kind, Vec<u8>)>,
     asked: VecDeque<Asked>,
+    /// Names and requests in both, and their bytes.
+    count: usize,
     bytes: usize,
     /// Confirmations of ours that are still to come.
     swallowed: usize,
+    /// Where the server's frames end.
+    scanner: Scanner,
+    lost: bool,
 }
 
 impl Subscriptions {
-    /// Notes a request of the client; false when it is something else, or too much to be remembered.
+    /// Notes a whole request of the client; false when it is something else, or too much to be remembered: then nothing here
+    /// is of any more use.
     pub fn sent(&mut self, words: &[&[u8]]) -> bool {
-        let Some((name, arguments)) = words.split_first() else {
+        let Some((name, names)) = words.split_first() else {
             return false;
         };
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        let subscribes = Kind::ALL.into_iter().any(|kind| is(kind.subscribe()));
-        let unsubscribes = Kind::ALL.into_iter().find(|kind| is(kind.unsubscribe()));
-        let left = match (subscribes, unsubscribes, arguments.len()) {
-            (false, None, _) if is(b"ping") => 1,
-            (false, None, _) => return false,
-            // All of a kind: one answer for each of them, one where there are none.
-            (false, Some(kind), 0) => self.of(kind).max(1),
-            // An error, and the connection goes on.
-            (true, _, 0) => 1,
-            (_, _, count) => count,
+        let to_subscribe = Kind::ALL.into_iter().find(|kind| is(kind.subscribe()));
+        let to_unsubscribe = Kind::ALL.into_iter().find(|kind| is(kind.unsubscribe()));
+        let owned = || names.iter().map(|name| name.to_vec()).collect();
+        let asked = match (to_subscribe, to_unsubscribe) {
+            (Some(kind), _) if !names.is_empty() => Asked::Subscribe(kind, owned()),
+            (_, Some(kind)) if !names.is_empty() => Asked::Unsubscribe(kind, owned()),
+            (_, Some(kind)) => Asked::UnsubscribeAll(kind),
+            // SUBSCRIBE without names is refused.
+            (Some(_), _) => Asked::One(encode::request_bytes(words)),
+            _ if is(b"ping") => Asked::One(encode::request_bytes(words)),
+            _ => return false,
         };
-        let mut request = Vec::new();
-        encode::request(&mut request, words);
-        self.bytes += request.len();
-        self.asked.push_back(Asked { request, left });
-        self.bytes <= BYTES_MAX && self.confirmed.len() + self.asked.len() <= CHANNELS_MAX
+        let (count, bytes) = asked.size();
+        self.count += count;
+        self.bytes += bytes;
+        self.asked.push_back(asked);
+        self.count <= CHANNELS_MAX && self.bytes <= BYTES_MAX && !self.lost
     }
 
-    /// Counts what is subscribed to, and may be when what was asked is done.
-    fn of(&self, kind: Kind) -> usize {
-        self.confirmed
-            .iter()
-            .filter(|(other, _)| *other == kind)
-            .count()
-    }
-
-    /// Takes in a whole frame of the server; false when it is the answer to a request of ours, and nobody's.
-    pub fn received(&mut self, frame: &[u8]) -> bool {
-        let mut parts = value::push(frame).or_else(|| value::elements(frame));
-        let word = parts.as_mut().and_then(|parts| parts.next());
-        let word = word.and_then(value::body).unwrap_or_default();
-        let channel = parts.and_then(|mut parts| parts.next());
-        let channel = channel.and_then(value::body);
-        let message: [&[u8]; 3] = [b"message", b"pmessage", b"smessage"];
-        if message.contains(&word) {
+    /// Takes in a frame of the server, or the part of a long one that has come, with nothing of the next; false when it is
+    /// the answer to a request of ours, and nobody's.
+    pub fn received(&mut self, part: &[u8]) -> bool {
+        let begins = self.scanner.at_boundary();
+        let run = self.scanner.run(part, 1);
+        self.lost |= run.is_err();
+        // What is longer than what is held back is a message, or an answer to a PING: its beginning told.
+        if !begins {
             return true;
         }
-        for kind in Kind::ALL {
-            let Some(channel) = channel else { continue };
-            if word == kind.subscribe() {
-                self.confirmed.insert((kind, channel.to_vec()));
-            } else if word == kind.unsubscribe() {
-                self.confirmed.remove(&(kind, channel.to_vec()));
+        match read(part) {
+            Said::Apart => true,
+            Said::Subscribed(kind, name) => self.subscribed(kind, name),
+            Said::Unsubscribed(kind, name) => self.unsubscribed(kind, name),
+            Said::Error if self.swallowed > 0 => {
+                // The client is not subscribed to what it believes that it is.
+                self.lost = true;
+                true
+            }
+            Said::Error | Said::Answer => {
+                self.answered();
+                true
             }
         }
-        if self.swallowed > 0 {
-            self.swallowed -= 1;
-            return false;
-        }
-        if let Some(front) = self.asked.front_mut() {
-            front.left = front.left.saturating_sub(1);
-            if front.left == 0
-                && let Some(done) = self.asked.pop_front()
-            {
-                self.bytes = self.bytes.saturating_sub(done.request.len());
-            }
-        }
-        true
+    }
+
+    /// Tells whether the client can't be set up again, or was not: the server has refused what it had granted before, or has
+    /// said what can't be understood. The client is to be closed.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Tells whether the client has got only part of a frame: it can't be moved to another link, only closed.
+    pub fn is_within_frame(&self) -> bool {
+        !self.scanner.at_boundary()
     }
 
     /// Writes the requests that set all of it up on another link; from now on its answers are expected there.
     pub fn restore(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.swallowed = 0;
+        self.swallowed = self.confirmed.len();
+        self.scanner = Scanner::default();
         for kind in Kind::ALL {
             let names = self.confirmed.iter().filter(|(other, _)| *other == kind);
             let mut words: Vec<&[u8]> = vec![kind.subscribe()];
             words.extend(names.map(|(_, name)| name.as_slice()));
             if words.len() > 1 {
-                self.swallowed += words.len() - 1;
                 encode::request(&mut out, &words);
             }
         }
-        for asked in &mut self.asked {
-            out.extend_from_slice(&asked.request);
+        for asked in &self.asked {
+            asked.write(&mut out);
         }
         out
     }
+
+    fn subscribed(&mut self, kind: Kind, name: &[u8]) -> bool {
+        if self.swallowed > 0 {
+            self.swallowed -= 1;
+            return false;
+        }
+        match self.asked.front_mut() {
+            Some(Asked::Subscribe(asked, names)) if *asked == kind => {
+                self.lost |= names.pop_front().as_deref() != Some(name);
+                if names.is_empty() {
+                    self.asked.pop_front();
+                }
+                // Counted with the request; here it takes its place, unless it has one already.
+                if !self.confirmed.insert((kind, name.to_vec())) {
+                    self.forget(1, name.len());
+                }
+            }
+            _ => self.lost = true,
+        }
+        true
+    }
+
+    fn unsubscribed(&mut self, kind: Kind, name: Option<&[u8]>) -> bool {
+        if let Some(name) = name
+            && self.confirmed.remove(&(kind, name.to_vec()))
+        {
+            self.forget(1, name.len());
+            // While what we have set up is confirmed, nobody has asked for this.
+            if self.swallowed > 0 {
+                return true;
+            }
+        }
+        let front = self.asked.front_mut();
+        match (front, name) {
+            (Some(Asked::Unsubscribe(asked, names)), Some(name))
+                if *asked == kind && names.front().is_some_and(|front| front == name) =>
+            {
+                names.pop_front();
+                if names.is_empty() {
+                    self.asked.pop_front();
+                }
+                self.forget(1, name.len());
+            }
+            (Some(Asked::UnsubscribeAll(asked)), _) if *asked == kind => {
+                let is_done = !self.confirmed.iter().any(|(other, _)| *other == kind);
+                if is_done {
+                    self.answered();
+                }
+            }
+            // The server has taken it away by itself.
+            _ => {}
+        }
+        true
+    }
+
+    /// The request in front was answered, or refused as a whole.
+    fn answered(&mut self) {
+        match self.asked.pop_front() {
+            Some(asked) => {
+                let (count, bytes) = asked.size();
+                self.forget(count, bytes);
+            }
+            None => self.lost = true,
+        }
+    }
+
+    fn forget(&mut self, count: usize, bytes: usize) {
+        self.count -= count;
+        self.bytes -= bytes;
+    }
+}
+
+/// Reads a frame, or its beginning.
+fn read(frame: &[u8]) -> Said<'_> {
+    if value::is_error(frame) {
+        return Said::Error;
+    }
+    let push = value::push(frame);
+    let otherwise = match push.is_some() {
+        true => Said::Apart,
+        false => Said::Answer,
+    };
+    let Some(mut parts) = push.or_else(|| value::elements(frame)) else {
+        return Said::Answer;
+    };
+    let Some(word) = parts.next().and_then(value::body) else {
+        return otherwise;
+    };
+    let name = parts.next().and_then(value::body);
+    for kind in Kind::ALL {
+        match name {
+            _ if word == kind.message() => return Said::Apart,
+            Some(name) if word == kind.subscribe() => return Said::Subscribed(kind, name),
+            _ if word == kind.unsubscribe() => return Said::Unsubscribed(kind, name),
+            _ => {}
+        }
+    }
+    otherwise
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resp::request_bytes;
-
-    fn sent(subscriptions: &mut Subscriptions, line: &str) -> bool {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        subscriptions.sent(&words)
-    }
-
-    fn frame(kind: &str, word: &str, channel: &str) -> Vec<u8> {
-        format!(
-            "{kind}3\r\n${}\r\n{word}\r\n${}\r\n{channel}\r\n:1\r\n",
-            word.len(),
-            channel.len()
-        )
-        .into_bytes()
-    }
-
-    #[test]
-    fn what_is_confirmed_is_set_up_again_and_its_confirmation_is_nobodys() {
-        for kind in ["*", ">"] {
-            let mut subscriptions = Subscriptions::default();
-            assert!(sent(&mut subscriptions, "SUBSCRIBE a b"));
-            assert!(sent(&mut subscriptions, "PSUBSCRIBE n.*"));
-            for (word, channel) in [("subscribe", "a"), ("message", "a"), ("subscribe", "b")] {
-                assert!(subscriptions.received(&frame(kind, word, channel)));
-            }
-            // The pattern is not confirmed yet.
-            let restored = subscriptions.restore();
-            let mut expected = request_bytes(&["subscribe", "a", "b"]);
-            expected.extend(request_bytes(&["PSUBSCRIBE", "n.*"]));
-            assert_eq!(restored, expected);
-            assert!(!subscriptions.received(&frame(kind, "subscribe", "a")));
-            assert!(subscriptions.received(&frame(kind, "message", "a")));
-            assert!(!subscriptions.received(&frame(kind, "subscribe", "b")));
-            assert!(subscriptions.received(&frame(kind, "psubscribe", "n.*")));
-            let mut expected = request_bytes(&["subscribe", "a", "b"]);
-            expected.extend(request_bytes(&["psubscribe", "n.*"]));
-            assert_eq!(subscriptions.restore(), expected);
-        }
-    }
-
-    #[test]
-    fn what_was_left_is_not_set_up_again() {
-        let mut subscriptions = Subscriptions::default();
-        sent(&mut subscriptions, "SUBSCRIBE a b c");
-        for channel in ["a", "b", "c"] {
-            subscriptions.received(&frame("*", "subscribe", channel));
-        }
-        sent(&mut subscriptions, "UNSUBSCRIBE a");
-        subscriptions.received(&frame("*", "unsubscribe", "a"));
-        assert_eq!(
-            subscriptions.restore(),
-            request_bytes(&["subscribe", "b", "c"])
-        );
-        subscriptions.swallowed = 0;
-        sent(&mut subscriptions, "UNSUBSCRIBE");
-        sent(&mut subscriptions, "PING");
-        subscriptions.received(&frame("*", "unsubscribe", "b"));
-        subscriptions.received(&frame("*", "unsubscribe", "c"));
-        // The PING is not answered yet.
-        assert_eq!(subscriptions.restore(), request_bytes(&["PING"]));
-        assert!(subscriptions.received(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"));
-        assert!(subscriptions.restore().is_empty());
-        sent(&mut subscriptions, "UNSUBSCRIBE");
-        subscriptions.received(b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n");
-        assert!(subscriptions.restore().is_empty());
-    }
-
-    #[test]
-    fn other_requests_and_too_many_end_it() {
-        let mut subscriptions = Subscriptions::default();
-        for line in ["GET a", "CLIENT TRACKING ON", "MONITOR", "RESET"] {
-            assert!(!sent(&mut subscriptions, line), "{line}");
-        }
-        let many = (0..CHANNELS_MAX + 1).map(|number| {
-            let mut one = Subscriptions::default();
-            std::mem::swap(&mut one, &mut subscriptions);
-            let fits = sent(&mut one, &format!("SUBSCRIBE {number}"));
-            std::mem::swap(&mut one, &mut subscriptions);
-            fits
-        });
-        assert!(many.into_iter().any(|fits| !fits));
-    }
-}
+mod tests;

@@ -263,7 +263,11 @@ impl Proxy {
             return;
         };
         client.own = None;
-        let movable = client.subscriptions.is_some() && fate == Fate::TakenBack;
+        let movable = fate == Fate::TakenBack
+            && client
+                .subscriptions
+                .as_ref()
+                .is_some_and(|all| !all.is_lost() && !all.is_within_frame());
         if client.raw && !movable || half_sent {
             self.close_after_flush(owner.index, CloseCause::LinkKilled);
             return;

@@ -105,7 +105,7 @@ impl Proxy {
             .filter_map(|index| request.word(index))
             .collect();
         let primary = self.failover.primaries;
-        self.failover.scripts.note(&words, primary);
+        self.failover.scripts.learn(&words, primary);
     }
 
     /// A script that the server does not know, and a server before it did, is sent again with its body; false where it is not

@@ -313,8 +313,18 @@ impl Proxy {
         let Some(client) = self.client(id) else {
             return;
         };
-        let subscriptions = client.subscriptions.as_mut();
-        if subscriptions.is_none_or(|subscriptions| subscriptions.received(frame)) {
+        let Some(subscriptions) = &mut client.subscriptions else {
+            return self.write_to_client(id.index, |out| out.extend_from_slice(frame));
+        };
+        let passes = subscriptions.received(frame);
+        if subscriptions.is_lost() {
+            client.subscriptions = None;
+            // Refused what it had been granted before: it is not subscribed to what it believes that it is.
+            if frame.starts_with(b"-") {
+                self.close_after_flush(id.index, CloseCause::UpstreamLost);
+            }
+        }
+        if passes {
             self.write_to_client(id.index, |out| out.extend_from_slice(frame));
         }
     }
