@@ -13,7 +13,7 @@ use super::event::Event;
 use crate::seam::HostPort;
 
 /// A Sentinel's answer that comes this long after its announcement was asked for after it: no answer is waited for longer.
-const ANSWERED_LATER: Duration = Duration::from_millis(350);
+const ANSWERED_LATER: Duration = Duration::from_secs(1);
 
 /// How long a Sentinel that announced and can't be asked any more is believed.
 const UNHEARD_MAX: Duration = Duration::from_secs(3);
@@ -43,13 +43,20 @@ pub(super) struct Announcements {
 }
 
 impl Announcements {
-    /// Takes in what a Sentinel published.
-    pub(super) fn heard(&mut self, sentinel: &HostPort, event: &Event, now: Time) {
+    /// Takes in what a Sentinel published, while `primary` is the one that we know.
+    pub(super) fn heard(
+        &mut self,
+        sentinel: &HostPort,
+        event: &Event,
+        primary: Option<&HostPort>,
+        now: Time,
+    ) {
         let late = self
             .switched_at
             .is_some_and(|at| now.saturating_sub(at) < AFTER_SWITCH);
         match event {
-            Event::TryFailover => {
+            // One that we have left already is no matter of ours.
+            Event::TryFailover(address) if Some(address) == primary => {
                 self.by.insert(sentinel.clone(), now);
             }
             Event::ElectedLeader | Event::PromotionAhead | Event::SelectedReplica(_) if !late => {
@@ -66,7 +73,7 @@ impl Announcements {
     pub(super) fn shown(&mut self, sentinel: &HostPort, shown: Shown, now: Time) {
         let since = self.by.get(sentinel).copied();
         match (shown, since) {
-            (Shown::Ahead, None) => {
+            (Shown::Ahead, _) => {
                 self.by.insert(sentinel.clone(), now);
             }
             (Shown::None, Some(since)) if now.saturating_sub(since) >= ANSWERED_LATER => {
@@ -114,20 +121,26 @@ mod tests {
     #[test]
     fn any_sentinel_announces_and_only_itself_calls_off() {
         for event in [
-            Event::TryFailover,
+            Event::TryFailover(at("a")),
             Event::ElectedLeader,
             Event::PromotionAhead,
             Event::SelectedReplica(replica()),
         ] {
             let mut announced = Announcements::default();
-            announced.heard(&at("s1"), &event, ms(0));
+            announced.heard(&at("s1"), &event, Some(&at("a")), ms(0));
             assert!(announced.is_announced(), "{event:?}");
-            announced.heard(&at("s2"), &Event::FailoverAborted(Abort::NotElected), ms(1));
+            announced.heard(
+                &at("s2"),
+                &Event::FailoverAborted(Abort::NotElected),
+                Some(&at("a")),
+                ms(1),
+            );
             announced.shown(&at("s2"), Shown::None, ms(5_000));
             assert!(announced.is_announced());
             announced.heard(
                 &at("s1"),
                 &Event::FailoverAborted(Abort::NoGoodReplica),
+                Some(&at("a")),
                 ms(6_000),
             );
             assert!(!announced.is_announced());
@@ -137,18 +150,30 @@ mod tests {
     #[test]
     fn an_answer_to_an_older_question_calls_nothing_off() {
         let mut announced = Announcements::default();
-        announced.heard(&at("s1"), &Event::TryFailover, ms(1_000));
+        announced.heard(
+            &at("s1"),
+            &Event::TryFailover(at("a")),
+            Some(&at("a")),
+            ms(1_000),
+        );
         announced.shown(&at("s1"), Shown::None, ms(1_100));
         assert!(announced.is_announced());
         announced.shown(&at("s1"), Shown::Ahead, ms(1_200));
-        announced.shown(&at("s1"), Shown::None, ms(1_400));
+        announced.shown(&at("s1"), Shown::None, ms(2_100));
+        assert!(announced.is_announced());
+        announced.shown(&at("s1"), Shown::None, ms(2_200));
         assert!(!announced.is_announced());
     }
 
     #[test]
     fn a_sentinel_that_is_lost_is_believed_for_a_while() {
         let mut announced = Announcements::default();
-        announced.heard(&at("s1"), &Event::TryFailover, ms(0));
+        announced.heard(
+            &at("s1"),
+            &Event::TryFailover(at("a")),
+            Some(&at("a")),
+            ms(0),
+        );
         announced.shown(&at("s1"), Shown::Unheard, ms(2_900));
         assert!(announced.is_announced());
         announced.shown(&at("s1"), Shown::Unheard, ms(3_000));
@@ -165,15 +190,38 @@ mod tests {
     #[test]
     fn a_failover_that_has_happened_is_not_announced_again_by_its_echo() {
         let mut announced = Announcements::default();
-        announced.heard(&at("s1"), &Event::TryFailover, ms(0));
+        announced.heard(
+            &at("s1"),
+            &Event::TryFailover(at("a")),
+            Some(&at("a")),
+            ms(0),
+        );
         announced.switched(ms(500));
         assert!(!announced.is_announced());
-        announced.heard(&at("s1"), &Event::PromotionAhead, ms(510));
-        announced.heard(&at("s1"), &Event::FailoverUnderWay, ms(900));
-        announced.heard(&at("s1"), &Event::PromotedReplica(replica()), ms(1_400));
-        announced.heard(&at("s1"), &Event::FailoverEnded, ms(2_400));
+        announced.heard(&at("s1"), &Event::PromotionAhead, Some(&at("a")), ms(510));
+        announced.heard(&at("s1"), &Event::FailoverUnderWay, Some(&at("a")), ms(900));
+        announced.heard(
+            &at("s1"),
+            &Event::PromotedReplica(replica()),
+            Some(&at("a")),
+            ms(1_400),
+        );
+        announced.heard(&at("s1"), &Event::FailoverEnded, Some(&at("a")), ms(2_400));
         assert!(!announced.is_announced());
-        announced.heard(&at("s2"), &Event::TryFailover, ms(600));
+        announced.heard(
+            &at("s2"),
+            &Event::TryFailover(at("a")),
+            Some(&at("a")),
+            ms(600),
+        );
         assert!(announced.is_announced(), "the next one");
+        let mut late = Announcements::default();
+        late.heard(
+            &at("s2"),
+            &Event::TryFailover(at("old")),
+            Some(&at("a")),
+            ms(0),
+        );
+        assert!(!late.is_announced(), "of a primary that we have left");
     }
 }

@@ -26,6 +26,7 @@ pub const CHANNELS: &[&str] = &[
     "-failover-abort-no-good-slave",
     "-failover-abort-slave-timeout",
     "-failover-abort-master-is-slave",
+    "-failover-abort-master-timeout",
     "+config-update-from",
     "+switch-master",
     "+reboot",
@@ -57,8 +58,8 @@ pub enum Event {
     ObjectivelyDown,
     /// It answers again.
     ObjectivelyUp,
-    /// A failover begins: the promotion is a fraction of a second away.
-    TryFailover,
+    /// A failover of the primary at this address begins: the promotion is a fraction of a second away.
+    TryFailover(HostPort),
     /// This Sentinel leads it.
     ElectedLeader,
     /// A failover is before its promotion.
@@ -107,6 +108,8 @@ pub enum Abort {
     ReplicaTimeout,
     /// The primary is a replica meanwhile.
     PrimaryIsReplica,
+    /// The primary did not hand over in time (Valkey's coordinated failover).
+    PrimaryTimeout,
 }
 
 impl Event {
@@ -118,7 +121,7 @@ impl Event {
             }
             Self::ObjectivelyDown
             | Self::ObjectivelyUp
-            | Self::TryFailover
+            | Self::TryFailover(_)
             | Self::ElectedLeader
             | Self::PromotionAhead
             | Self::FailoverUnderWay
@@ -149,7 +152,7 @@ impl Event {
             "-sdown" => Self::SubjectivelyUp { primary, address },
             "+odown" => Self::ObjectivelyDown,
             "-odown" => Self::ObjectivelyUp,
-            "+try-failover" => Self::TryFailover,
+            "+try-failover" => Self::TryFailover(address),
             "+elected-leader" => Self::ElectedLeader,
             "+failover-state-select-slave" | "+failover-state-send-slaveof-noone" => {
                 Self::PromotionAhead
@@ -162,6 +165,7 @@ impl Event {
             "-failover-abort-no-good-slave" => Self::FailoverAborted(Abort::NoGoodReplica),
             "-failover-abort-slave-timeout" => Self::FailoverAborted(Abort::ReplicaTimeout),
             "-failover-abort-master-is-slave" => Self::FailoverAborted(Abort::PrimaryIsReplica),
+            "-failover-abort-master-timeout" => Self::FailoverAborted(Abort::PrimaryTimeout),
             "+config-update-from" => Self::ConfigUpdated,
             "+reboot" => Self::Rebooted(address),
             "+convert-to-slave" => Self::Demoted(address),
@@ -232,7 +236,11 @@ mod tests {
                 "master mymaster 10.0.0.1 6379 #quorum 2/2",
                 Event::ObjectivelyDown,
             ),
-            ("+try-failover", primary, Event::TryFailover),
+            (
+                "+try-failover",
+                primary,
+                Event::TryFailover(at("10.0.0.1:6379")),
+            ),
             ("+elected-leader", primary, Event::ElectedLeader),
             (
                 "+sdown",

@@ -46,27 +46,26 @@ impl Watched {
     /// Asks for ever, at the pace given.
     pub(super) async fn ask(mut self, entropy: Entropy) {
         let mut backoff = Backoff::new(entropy);
-        let mut lived = false;
         loop {
             let opened = Link::open(&*self.dial, &self.address, &self.credentials, PATIENCE);
             let failure = match opened.await {
                 // Not biased: either end is final.
                 Ok((link, driver)) => {
+                    let since = Instant::now();
                     let failure = tokio::select! {
                         () = driver => Failure::Closed,
                         failure = self.poll(link, &mut backoff) => failure,
                     };
                     // Somebody closed the connection, or a promotion did, which kills a replica's clients: the next dial
-                    // tells which, and nobody is alarmed before.
+                    // tells which, and nobody is alarmed before. Not so where that goes on and on.
                     let reset = matches!(failure, Failure::Closed | Failure::Io { .. });
-                    if reset && !std::mem::replace(&mut lived, true) {
+                    if reset && since.elapsed() >= DESCRIBE_EVERY {
                         continue;
                     }
                     failure
                 }
                 Err(failure) => failure,
             };
-            lived = false;
             let lost = Observation::Node(self.address.clone(), Err(failure));
             if self.seen.send(lost).await.is_err() {
                 return;
@@ -121,7 +120,7 @@ async fn glance(link: &mut Link, urgent: bool) -> Result<Option<Vec<String>>, Fa
         Ok(reply) if urgent => Ok(reply::role_words(&reply)),
         Ok(_) => Ok(None),
         // It is loading, or may not be asked that: it lives.
-        Err(Failure::Refused { code }) if urgent && code == "NOPERM" => {
+        Err(Failure::Refused { code }) if urgent && matches!(&*code, "NOPERM" | "ERR") => {
             let hello = optional(link.ask(&cmd("HELLO")).await)?;
             let node = hello.and_then(|hello| reply::node_of_hello(&hello));
             Ok(node.map(|node| vec![format!("{:?}", node.role)]))

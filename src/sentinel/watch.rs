@@ -291,6 +291,10 @@ impl Watch {
             down_after: views().filter_map(|named| named.down_after).max(),
         };
         let before = std::mem::replace(&mut self.told, now);
+        // Who was selected for a failover that came to nothing is selected no more.
+        if before.announced && !now.announced {
+            self.selected.clear();
+        }
         if let Some(time) = now
             .down_after
             .filter(|_| now.down_after != before.down_after)
@@ -401,14 +405,14 @@ impl Watch {
             self.sign.get_or_insert_with(Instant::now);
             self.nudge();
         }
+        let current = self.current.as_ref().map(|current| &current.primary);
         self.announcements
-            .heard(sentinel, event, self.started.elapsed());
+            .heard(sentinel, event, current, self.started.elapsed());
         match event {
             Event::SelectedReplica(address) | Event::PromotedReplica(address) => {
                 self.selected.insert(address.clone());
                 self.watch_node(address.clone());
             }
-            Event::FailoverAborted(_) => self.selected.clear(),
             Event::Replica(address) => self.watch_node(address.clone()),
             Event::Switched { to, .. } => self.watch_node(to.clone()),
             Event::Sentinel(address) => self.admit_sentinel(address.clone(), None),

@@ -39,7 +39,7 @@ pub(crate) fn judge(events: &[Event]) -> Verdict {
             Got::Done | Got::Value(_) | Got::Number(_) => {}
         }
         match &event.asked {
-            Asked::Write { key, value } => {
+            Asked::Write { key, value } | Asked::WriteWatched { key, value } => {
                 let now = Some(value.clone());
                 wrote(sessions.entry(key).or_insert_with(nothing), now, &event.got);
             }
@@ -75,7 +75,10 @@ fn nothing() -> Possible {
 fn note_error(verdict: &mut Verdict, event: &Event, error: &str) {
     let once = matches!(
         event.asked,
-        Asked::Count { .. } | Asked::Push { .. } | Asked::Publish { .. }
+        Asked::Count { .. }
+            | Asked::Push { .. }
+            | Asked::Publish { .. }
+            | Asked::WriteWatched { .. }
     );
     match once && error.starts_with("-ERR gripfast: outcome unknown") {
         true => verdict.unknown += 1,

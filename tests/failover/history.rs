@@ -10,6 +10,8 @@ use crate::harness::Stopwatch;
 pub(crate) enum Asked {
     /// A session is written whole: log in, or update.
     Write { key: String, value: String },
+    /// The same in a transaction behind a WATCH: it may have been executed or not, and can't be asked again.
+    WriteWatched { key: String, value: String },
     /// A session is read.
     Read { key: String },
     /// A session's expiry is moved.

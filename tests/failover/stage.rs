@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Turn, Version, Wishes, pause, seed,
-    until,
+    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Version, Wishes, pause, seed, until,
 };
 
 use super::checker::{Verdict, judge};
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Down-after-milliseconds of the Sentinels.
 pub(crate) const DOWN_AFTER_MS: u32 = 1000;
 
+/// Held by the scenario that runs.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// What is on the stage.
 pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
@@ -33,7 +36,7 @@ pub(crate) struct Stage {
     name: String,
     // Dropped after what lives there.
     _hosts: Option<Hosts>,
-    _turn: Turn,
+    _turn: MutexGuard<'static, ()>,
 }
 
 /// What came of a scenario.
@@ -90,7 +93,8 @@ impl Stage {
         hosts: Option<Hosts>,
         wishes: impl FnOnce(Wishes) -> Wishes,
     ) -> Self {
-        let turn = Turn::take();
+        // Times are asserted: one at a time.
+        let turn = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = Plan {
             down_after_ms: DOWN_AFTER_MS,
             passwords: None,

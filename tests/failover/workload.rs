@@ -291,9 +291,17 @@ impl<'a> Workload<'a> {
             written += 1;
             let value = format!("{key}={written}");
             let watches = written % 3 == 0;
-            let asked = Asked::Write {
-                key: key.clone(),
-                value: value.clone(),
+            let (name, text) = (key.clone(), value.clone());
+            // A WATCH outlasts an attempt that ended in an error.
+            let asked = match watches || watched {
+                true => Asked::WriteWatched {
+                    key: name,
+                    value: text,
+                },
+                false => Asked::Write {
+                    key: name,
+                    value: text,
+                },
             };
             self.history.note(TRANSACTIONS, asked, || {
                 transaction(&mut session, &key, &value, watches, &mut watched)

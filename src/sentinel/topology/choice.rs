@@ -167,7 +167,12 @@ impl Candidate<'_> {
         };
         let continues = matches!(continuity, Continuity::Same | Continuity::Heir);
         // One that was accepted early and is no primary any more was given up by the Sentinels, too.
-        let given_up = early && matches!(nodes.get(&current.primary), Some(Some(_)));
+        // So was one that died before they saw it, once none of them is in a failover any more.
+        let given_up = early
+            && match nodes.get(&current.primary) {
+                Some(Some(_)) => true,
+                Some(None) | None => !self.votes.iter().any(|vote| vote.failover),
+            };
         if self.epoch == current.epoch && !continues && !given_up {
             return self.rejected(RejectReason::SameEpoch);
         }

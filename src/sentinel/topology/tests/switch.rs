@@ -1,10 +1,10 @@
 //! When a primary is taken, kept and left: majority, epoch and role.
 
 use super::given::{
-    at, chosen, current, healthy_a, line, lineage, node, nodes, promoted_b, says, sentinels,
+    at, chosen, current, healthy_a, line, lineage, named, node, nodes, promoted_b, says, sentinels,
 };
 use crate::sentinel::topology::{
-    Epoch, Node, Role, Selected, SentinelView, Topology, choose, is_superseded,
+    Epoch, Named, Node, Role, Selected, SentinelView, Topology, choose, is_superseded,
 };
 
 #[test]
@@ -178,6 +178,13 @@ fn same_epoch_is_believed_of_an_heir_only() {
     }
 }
 
+fn failing_over(host: &str, epoch: u64) -> SentinelView {
+    SentinelView::Named(Named {
+        failover: true,
+        ..named(host, epoch)
+    })
+}
+
 /// A decision in one line, with these nodes selected.
 fn with_selected(
     views: &[SentinelView],
@@ -305,9 +312,15 @@ fn who_was_taken_early_is_kept_until_the_sentinels_follow_or_it_is_given_up() {
             [("a", healthy_a()), ("b", demoted())],
             "look a a1 A",
         ),
-        // It does not answer: that proves nothing.
+        // It has died, and no Sentinel is in a failover: likewise.
         (
-            old,
+            old.clone(),
+            [("a", healthy_a()), ("b", None)],
+            "look a a1 A",
+        ),
+        // As long as one is, it proves nothing that it does not answer.
+        (
+            [failing_over("a", 5), says("a", 5), says("a", 5)],
             [("a", healthy_a()), ("b", None)],
             "reject: a:6379 at epoch 5 is not accepted: another primary of the same epoch is known",
         ),

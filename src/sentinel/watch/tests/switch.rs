@@ -77,7 +77,7 @@ async fn a_failover_is_announced_at_once_and_called_off_when_no_sentinel_stands_
     watcher.say("+try-failover", "master mymaster a 1");
     sleep(5 * MS).await;
     assert_eq!(told(&mut watcher), [machine::Event::Announced]);
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(2)).await;
     assert_eq!(told(&mut watcher), [machine::Event::CalledOff]);
     watcher.say("+try-failover", "master mymaster a 1");
     sleep(5 * MS).await;
