@@ -4,6 +4,9 @@
 #
 # Needs curl and redis-cli. A server's process is found by its own word (INFO server), so it has to run on this machine.
 set -eu
+# dash runs an EXIT trap, which undoes the fault, only where the shell itself ends.
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
 
 ADMIN=${GRIPFAST_ADMIN:-127.0.0.1:9380}
 PRIMARY_NAME=${GRIPFAST_PRIMARY_NAME:-mymaster}

@@ -1,4 +1,5 @@
-//! Real client libraries notice nothing: redis-py and redis-rs do the same through the sidecar and at Redis.
+//! Real client libraries notice nothing: redis-py and redis-rs do the same through the sidecar and at Redis; redis-py and
+//! node-redis, told of it, wait for a primary longer than their time-outs say.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -15,6 +16,7 @@ mod harness;
 
 #[path = "clients"]
 mod clients {
+    mod patience;
     mod python;
     mod rust;
 }

@@ -67,5 +67,7 @@ scenarios! {
     one_sentinel_dead_on_7_0: one_sentinel_dead on "redis-7.0";
     host_lost_on_7_0: host_lost on "redis-7.0";
     isolated_on_7_0: isolated on "redis-7.0";
+    everything_killed_on_7_0: everything_killed on "redis-7.0";
+    called_off_on_7_0: called_off on "redis-7.0";
     no_quorum_on_7_0: no_quorum on "redis-7.0";
 }

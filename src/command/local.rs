@@ -85,7 +85,7 @@ pub enum ClientWord {
     Pause,
     /// UNPAUSE.
     Unpause,
-    /// MAINT_NOTIFICATIONS: promises pushes that would not come, so it is refused.
+    /// MAINT_NOTIFICATIONS.
     MaintNotifications,
     /// Anything else.
     Other,
@@ -120,6 +120,48 @@ pub fn client_word(word: &[u8]) -> ClientWord {
         .map_or(ClientWord::Other, |(_, meaning)| *meaning)
 }
 
+/// What CLIENT MAINT_NOTIFICATIONS asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maint {
+    /// Pushes about failovers.
+    On,
+    /// None.
+    Off,
+}
+
+/// Reads what follows CLIENT MAINT_NOTIFICATIONS. The type of endpoint is for pushes that never come from here: it only has
+/// to be one.
+///
+/// # Errors
+/// The refusal. The servers that know the command are not public: these are Redis's words for other commands.
+pub fn maint<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Result<Maint, &'static [u8]> {
+    const ENDPOINTS: &[&str] = &[
+        "internal-ip",
+        "internal-fqdn",
+        "external-ip",
+        "external-fqdn",
+        "none",
+    ];
+    const SYNTAX: &[u8] = b"-ERR syntax error\r\n";
+    let is = |word: &[u8], wanted: &str| word.eq_ignore_ascii_case(wanted.as_bytes());
+    let Some(first) = words.next() else {
+        return Err(b"-ERR wrong number of arguments for 'client|maint_notifications' command\r\n");
+    };
+    let wanted = match first {
+        word if is(word, "ON") => Maint::On,
+        word if is(word, "OFF") => Maint::Off,
+        _ => return Err(SYNTAX),
+    };
+    while let Some(option) = words.next() {
+        let endpoint = words.next().unwrap_or_default();
+        let known = ENDPOINTS.iter().any(|name| is(endpoint, name));
+        if wanted == Maint::Off || !is(option, "moving-endpoint-type") || !known {
+            return Err(SYNTAX);
+        }
+    }
+    Ok(wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +184,29 @@ mod tests {
         ] {
             assert_eq!(read(odd), None, "{odd:?}");
         }
+    }
+
+    #[test]
+    fn maint_notifications_are_read_as_libraries_write_them() {
+        let read = |line: &str| maint(line.split_whitespace().map(str::as_bytes));
+        for on in [
+            "ON",
+            "on moving-endpoint-type internal-ip",
+            "On MOVING-ENDPOINT-TYPE none",
+        ] {
+            assert_eq!(read(on), Ok(Maint::On), "{on}");
+        }
+        assert_eq!(read("off"), Ok(Maint::Off));
+        for odd in [
+            "x",
+            "ON x",
+            "ON moving-endpoint-type",
+            "ON moving-endpoint-type x",
+            "OFF moving-endpoint-type none",
+        ] {
+            assert!(read(odd).unwrap_err().starts_with(b"-ERR syntax"), "{odd}");
+        }
+        assert!(read("").unwrap_err().starts_with(b"-ERR wrong number"));
     }
 
     #[test]

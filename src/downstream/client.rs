@@ -214,6 +214,8 @@ pub struct Client {
     pub blocked_since: Option<Instant>,
     /// The transaction (or WATCH) was lost together with its link: refused until the client ends it.
     pub poisoned: bool,
+    /// It wants to know of failovers; whether it was told last that one is under way.
+    pub notified: Option<bool>,
     /// Its bytes go over its own link unread, both ways, until one side closes.
     pub raw: bool,
     /// What it is subscribed to, as long as it does nothing else.
@@ -279,6 +281,7 @@ impl Client {
             watch_lost: false,
             blocked_since: None,
             poisoned: false,
+            notified: None,
             raw: false,
             subscriptions: None,
             monitor: false,
@@ -300,6 +303,14 @@ impl Client {
         ClientId {
             index,
             serial: self.serial,
+        }
+    }
+
+    /// From here on it speaks this protocol; in RESP2 there are no pushes.
+    pub fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        if protocol == Protocol::Resp2 {
+            self.notified = None;
         }
     }
 

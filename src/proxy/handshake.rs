@@ -85,7 +85,11 @@ impl Proxy {
         }
     }
 
-    fn reply(&mut self, request: Request<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Taken {
+    pub(super) fn reply(
+        &mut self,
+        request: Request<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Taken {
         self.counters.requests[crate::metrics::Lane::Local.index()] += 1;
         self.answer(request.client, write);
         Taken::Bytes(request.length)
@@ -167,7 +171,7 @@ impl Proxy {
         client.by_library = true;
         client.locked &= hello.auth.is_none();
         if let Some(protocol) = hello.protocol {
-            client.protocol = protocol;
+            client.speak(protocol);
         }
         if let Some(name) = hello.name {
             client.introduce().name = name.to_vec();
@@ -239,7 +243,7 @@ impl Proxy {
                 })
             }
             ClientWord::SetInfo => self.set_info(request),
-            ClientWord::MaintNotifications => self.unknown_client_word(request, word),
+            ClientWord::MaintNotifications => self.maint_notifications(request),
             ClientWord::Identity => {
                 let taken = self.send_identity(request);
                 if let Taken::Bytes(_) = taken
@@ -320,7 +324,7 @@ impl Proxy {
         self.reply(request, |out| out.extend_from_slice(b"+OK\r\n"))
     }
 
-    fn unknown_client_word(&mut self, request: Request<'_>, word: &[u8]) -> Taken {
+    pub(super) fn unknown_client_word(&mut self, request: Request<'_>, word: &[u8]) -> Taken {
         match self.facts.clone() {
             Some(facts) => self.reply(request, |out| facts.write_unknown_client_word(out, word)),
             None => self.no_link(&request),
@@ -346,13 +350,12 @@ impl Proxy {
     }
 
     fn reset(&mut self, request: Request<'_>) -> Taken {
+        if let Some(stalled) = self.stall_in_flight(request.client) {
+            return stalled;
+        }
         let locked = self.requires_auth();
         let client = &mut self.clients[request.client as usize];
-        if client.inflight > 0 {
-            client.stall = Stall::Lane;
-            return Taken::Stalled;
-        }
-        client.protocol = Protocol::Resp2;
+        client.speak(Protocol::Resp2);
         client.locked = locked;
         client.database = 0;
         if let Some(told) = &mut client.introduction {
@@ -365,6 +368,15 @@ impl Proxy {
             self.drop_link(own);
         }
         self.reply(request, |out| out.extend_from_slice(b"+RESET\r\n"))
+    }
+
+    /// Lets a client wait while replies to it are to come; `None` when there are none.
+    pub(super) fn stall_in_flight(&mut self, index: u32) -> Option<Taken> {
+        let client = &mut self.clients[index as usize];
+        (client.inflight > 0).then(|| {
+            client.stall = Stall::Lane;
+            Taken::Stalled
+        })
     }
 
     fn close_when_answered(&mut self, index: u32) {

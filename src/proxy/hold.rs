@@ -13,6 +13,7 @@ use crate::downstream::client::{Rewound, Stall};
 use crate::error::Waited;
 use crate::failover::hold::{Bounds, Hold, Share};
 use crate::failover::machine::{Effects, Event, Phase, Scope, Sign, State, Time};
+use crate::failover::scripts::Scripts;
 use crate::id::ClientId;
 use crate::metrics::{ClearCause, CloseCause, ErrorKind};
 use crate::upstream::registry::Health;
@@ -36,6 +37,10 @@ pub(super) struct Failover {
     switched: bool,
     /// Links to a primary that does not answer are left at the next opportunity.
     leaves: bool,
+    /// Bodies of scripts that passed.
+    pub(super) scripts: Scripts,
+    /// How often a link to a primary came up: it may be another one each time.
+    pub(super) primaries: u64,
     /// The request in hand was taken back from a link, and may have run there.
     pub(super) replaying: Option<bool>,
 }
@@ -54,6 +59,8 @@ impl Failover {
             started: now,
             switched: false,
             leaves: false,
+            scripts: Scripts::default(),
+            primaries: 0,
             replaying: None,
         }
     }
@@ -93,6 +100,7 @@ impl Proxy {
         if effects.began {
             self.counters.hold.holds[state.first() as usize] += 1;
             self.note_hold_began();
+            self.notify_hold(true);
         }
         // What waits in a link to a primary that does not answer is not waited for any longer, either.
         let sheds = self.failover.sheds && before.phase() != Phase::Shedding;
@@ -141,6 +149,7 @@ impl Proxy {
             self.clear_cache(ClearCause::Switch);
         }
         self.note_hold_ended();
+        self.notify_hold(false);
     }
 
     /// Lets everybody go on who waits, in order.
@@ -331,6 +340,16 @@ impl Proxy {
                 .reason(),
             time: now.saturating_sub(since),
         })
+    }
+
+    /// Returns how long requests may still be held; zero where none are.
+    pub(super) fn hold_left(&self) -> Duration {
+        let now = self.now - self.failover.started;
+        let since = self.failover.state.since();
+        let end = since.map_or(Duration::ZERO, |since| {
+            since.saturating_add(self.failover.deadline())
+        });
+        end.saturating_sub(now)
     }
 
     /// After so long the Sentinels take a primary for down.

@@ -20,6 +20,7 @@ impl Proxy {
             tracing::info!(address = %self.address(), "primary reached");
             self.registry.health = Health::Up;
         }
+        self.failover.primaries += 1;
         self.failover_event(Event::LinkUp);
     }
 
@@ -262,7 +263,11 @@ impl Proxy {
             return;
         };
         client.own = None;
-        let movable = client.subscriptions.is_some() && fate == Fate::TakenBack;
+        let movable = fate == Fate::TakenBack
+            && client
+                .subscriptions
+                .as_ref()
+                .is_some_and(|all| !all.is_lost() && !all.is_within_frame());
         if client.raw && !movable || half_sent {
             self.close_after_flush(owner.index, CloseCause::LinkKilled);
             return;

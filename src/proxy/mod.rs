@@ -10,6 +10,7 @@
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
 //!  lost link ───► loss.rs ───── every awaited reply gets a clear error
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
+//!  hold ─────────► maint.rs ──── clients that want to know are told
 //! ```
 //!
 //! [`Proxy`] owns all of it and is driven by [`crate::data_plane`], which knows the sockets' readiness. Nothing here
@@ -33,6 +34,7 @@ mod hold;
 mod hygiene;
 mod links;
 mod loss;
+mod maint;
 mod own;
 mod pending;
 mod pool;

@@ -1,16 +1,20 @@
 //! Requests over the client's own link, and what the server is told of the client on it.
 
-use crate::command::table::Access;
+use crate::command::table::{Access, Kind};
 use crate::downstream::client::{Barrier, Stall};
 use crate::error;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::ErrorKind;
-use crate::resp::{encode, request_bytes};
+use crate::resp::request::parse;
+use crate::resp::{Words, encode, request_bytes};
 use crate::upstream::link::{Lane, Settle, What};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
 use super::requests::{Request, Taken};
+
+/// Words of a request that may bring a script's body.
+const SCRIPT_WORDS_MAX: usize = 3;
 
 /// The channel of the replication barrier; nobody subscribes to it.
 const BARRIER_CHANNEL: &str = "gripfast:barrier";
@@ -28,6 +32,9 @@ impl Proxy {
 
     fn send_over(&mut self, link: LinkId, request: Request<'_>, settle: Option<Settle>) -> Taken {
         let exec = matches!(settle, Some(Settle::Exec { .. }));
+        if matches!(request.command.kind, Kind::Script | Kind::Rescue) {
+            self.note_script(&request);
+        }
         let client = &mut self.clients[request.client as usize];
         client.inflight += 1;
         client.lane = Some(link);
@@ -90,6 +97,40 @@ impl Proxy {
             self.scripts += 1;
         }
         taken
+    }
+
+    /// Remembers the body of a script.
+    fn note_script(&mut self, request: &Request<'_>) {
+        let words: Vec<&[u8]> = (0..request.words.len().min(SCRIPT_WORDS_MAX))
+            .filter_map(|index| request.word(index))
+            .collect();
+        let primary = self.failover.primaries;
+        self.failover.scripts.learn(&words, primary);
+    }
+
+    /// A script that the server does not know, and a server before it did, is sent again with its body; false where it is not
+    /// known, or something stands behind it that must not overtake it.
+    pub(super) fn send_with_body(&mut self, index: u32, id: ClientId) -> bool {
+        let free = self
+            .client(id)
+            .is_some_and(|client| client.inflight == 1 && !client.held.multi && !client.rewinding);
+        let (request, _) = self.front_request(index);
+        let mut words = Words::default();
+        parse(&request, &mut words);
+        let line: Vec<&[u8]> = (0..words.len())
+            .filter_map(|index| words.get(&request, index))
+            .collect();
+        let primary = self.failover.primaries;
+        let Some(again) = self
+            .failover
+            .scripts
+            .as_eval(&line, primary)
+            .filter(|_| free)
+        else {
+            return false;
+        };
+        self.take_back_as(index, id, &again);
+        true
     }
 
     /// Sends a command that may wait in the server.

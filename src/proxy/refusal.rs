@@ -119,6 +119,14 @@ impl Proxy {
         Ok(())
     }
 
+    /// Takes back the request whose reply comes next, to be sent again in other words: it has not run.
+    pub(super) fn take_back_as(&mut self, index: u32, id: ClientId, request: &[u8]) {
+        self.disown_front(index, true);
+        self.begin_taking_back(index, id);
+        self.take_back_one(id, request, Delivery::Refused);
+        self.taken_back(id);
+    }
+
     /// A reader that joined a flight on a link, whose request was this, asks again.
     pub(super) fn take_back_joined(&mut self, index: u32, reader: ClientId, request: &[u8]) {
         if self.client(reader).is_some() {

@@ -313,8 +313,18 @@ impl Proxy {
         let Some(client) = self.client(id) else {
             return;
         };
-        let subscriptions = client.subscriptions.as_mut();
-        if subscriptions.is_none_or(|subscriptions| subscriptions.received(frame)) {
+        let Some(subscriptions) = &mut client.subscriptions else {
+            return self.write_to_client(id.index, |out| out.extend_from_slice(frame));
+        };
+        let passes = subscriptions.received(frame);
+        if subscriptions.is_lost() {
+            client.subscriptions = None;
+            // Refused what it had been granted before: it is not subscribed to what it believes that it is.
+            if frame.starts_with(b"-") {
+                self.close_after_flush(id.index, CloseCause::UpstreamLost);
+            }
+        }
+        if passes {
             self.write_to_client(id.index, |out| out.extend_from_slice(frame));
         }
     }
@@ -335,6 +345,7 @@ impl Proxy {
         if let (Lane::Pinned, Some(owner)) = (link.lane, link.owner) {
             let seen = &bytes[..run.consumed];
             self.pass_to_subscriber(owner, seen);
+            self.notify(owner);
         }
         Ok(Step::Consumed(run.consumed))
     }
@@ -357,7 +368,7 @@ impl Proxy {
     }
 
     /// Replies to commands of ours: no client sees them.
-    fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
+    pub(super) fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
         let run = link.scanner.run(bytes, 1)?;
         if run.consumed == 0 {
@@ -395,10 +406,12 @@ impl Proxy {
     /// Counts replies of a client as given.
     #[inline]
     pub(super) fn answered(&mut self, id: ClientId, count: u32) {
+        let holds = self.is_holding();
         let Some(client) = self.client(id) else {
             return;
         };
         client.inflight -= count;
+        let unaware = client.notified == Some(!holds);
         if client.inflight == 0 {
             let quitting = client.quitting;
             if client.stall != Stall::None
@@ -415,6 +428,9 @@ impl Proxy {
         } else if client.stall == Stall::Window && client.inflight <= client.window() / 2 {
             client.stall = Stall::None;
             self.resume.push(id);
+        }
+        if unaware {
+            self.notify(id);
         }
     }
 

@@ -4,17 +4,29 @@ use crate::id::{ClientId, LinkId};
 use crate::upstream::link::{Awaited, Settle, What};
 
 use super::Proxy;
-use super::replies::{ReplyError, Step};
+use super::replies::{HELD_BACK_MAX, ReplyError, Step};
 
 impl Proxy {
     /// A reply that also changes our state: judged by its first bytes, applied once it is whole.
     pub(super) fn pass_settling(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
         let first = link.scanner.at_boundary();
-        let run = link.scanner.run(bytes, 1)?;
+        let before = link.scanner.clone();
+        let run = link.scanner.run_whole(bytes, 1, HELD_BACK_MAX)?;
         if run.consumed == 0 {
             return Ok(Step::Starved);
         }
+        if first
+            && bytes.starts_with(b"-NOSCRIPT ")
+            && let Some(front) = link.awaited.front()
+            && let id = front.client
+            && self.send_with_body(index, id)
+        {
+            // The reply is nobody's now.
+            self.links[index as usize].scanner = before;
+            return self.swallow(index, bytes);
+        }
+        let link = &mut self.links[index as usize];
         let Some(front) = link.awaited.front() else {
             return Err(ReplyError::Unexpected);
         };

@@ -25,6 +25,7 @@ use super::cached::Cached;
 use super::hold::Failover;
 use super::hygiene::Hygiene;
 use super::loss::Verdict;
+use super::maint::Notices;
 use super::stale::Stale;
 use super::switch;
 
@@ -40,6 +41,8 @@ pub struct Proxy {
     pub(super) failover: Failover,
     /// What is answered meanwhile.
     pub(super) stale: Stale,
+    /// What clients are told of it.
+    pub(super) notices: Notices,
     pub(super) ready: Arc<Ready>,
     pub(super) table: Table,
     /// Client connections.
@@ -135,6 +138,7 @@ impl Proxy {
             dial,
             failover,
             stale: Stale::default(),
+            notices: Notices::default(),
             primary,
             in_doubt: false,
             ready,

@@ -33,7 +33,10 @@ impl Pair {
     /// Starts two fresh servers and a sidecar before one of them.
     pub fn start(version: &Version) -> Self {
         let behind = Server::start(version);
-        let sidecar = Sidecar::start(&behind);
+        // With it the sidecar knows a command that Redis does not.
+        let sidecar = Sidecar::before(&behind)
+            .listen("maint_notifications: false")
+            .start();
         Self {
             direct: Server::start(version),
             behind,

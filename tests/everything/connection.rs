@@ -178,22 +178,27 @@ fn client_pause_holds_writes_and_unpause_releases_them() {
 }
 
 #[test]
-fn maint_notifications_are_refused_as_redis_refuses_them() {
+fn maint_notifications_are_refused_as_redis_refuses_them_in_resp2_or_if_not_wanted() {
     for version in ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"]
         .iter()
         .filter_map(|name| version(name))
     {
         let server = crate::harness::Server::start(&version);
-        let sidecar = crate::harness::Sidecar::start(&server);
+        let wanted = crate::harness::Sidecar::start(&server);
+        let unwanted = crate::harness::Sidecar::before(&server)
+            .listen("maint_notifications: false")
+            .start();
         for words in [
             "CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type internal-ip",
             "client maint_notifications on",
             "CLIENT MAINT_NOTIFICATIONS",
         ] {
-            let (mut client, mut direct) = (sidecar.client(), server.client());
-            client.ask("HELLO 3");
-            direct.ask("HELLO 3");
-            assert_eq!(client.ask(words), direct.ask(words), "{}", version.name);
+            for (sidecar, hello) in [(&wanted, "HELLO 2"), (&unwanted, "HELLO 3")] {
+                let (mut client, mut direct) = (sidecar.client(), server.client());
+                client.ask(hello);
+                direct.ask(hello);
+                assert_eq!(client.ask(words), direct.ask(words), "{}", version.name);
+            }
         }
     }
 }

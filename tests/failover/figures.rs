@@ -1,13 +1,13 @@
 //! What a scenario cost, in figures: one row of the table.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::checker::Verdict;
 use super::history::{Asked, Event, Got};
-use super::workload::{READER, TOUCHER};
+use super::workload::{PUBLISHER, READER, SUBSCRIBER, TOUCHER};
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Figures {
     pub(crate) lost: usize,
     /// The longest time in which no write of a session was acknowledged.
     pub(crate) write_gap: Duration,
+    /// Messages published after that gap, and how many of them the subscriber got.
+    pub(crate) heard: (usize, usize),
     /// From the fault to the promotion, as ROLE shows it at the replica.
     pub(crate) election: Option<Duration>,
     /// From the promotion to the first write that was sent afterwards, or was waiting, and was acknowledged.
@@ -63,6 +65,7 @@ impl Figures {
             closed: verdict.closed,
             lost: verdict.lost.len(),
             write_gap,
+            heard: heard_after(events, during.1),
             election: times.promotion.map(|at| at.saturating_sub(times.fault)),
             ours,
             read_p99,
@@ -96,11 +99,30 @@ impl Figures {
         let line = self.line();
         eprintln!("figures: {line}");
         if let Ok(path) = std::env::var("GRIPFAST_FIGURES") {
-            let mut text = std::fs::read_to_string(&path).unwrap_or_default();
-            let _ = writeln!(text, "{line}");
-            std::fs::write(&path, text).expect("the figures can be written");
+            // Appended in one write: scenarios run side by side.
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.append(true).create(true).open(&path);
+            file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+                .expect("the figures can be written");
         }
     }
+}
+
+/// How many messages were published after a time, and how many of those the subscriber got.
+pub(crate) fn heard_after(events: &[Event], end: Duration) -> (usize, usize) {
+    let published: Vec<i64> = events
+        .iter()
+        .filter(|event| event.client == PUBLISHER && event.from > end)
+        .filter_map(|event| match (&event.asked, &event.got) {
+            (Asked::Publish { value }, Got::Number(_)) => value.parse().ok(),
+            _ => None,
+        })
+        .collect();
+    let heard = events.iter().filter(|event| {
+        event.client == SUBSCRIBER
+            && matches!(&event.got, Got::Number(number) if published.contains(number))
+    });
+    (published.len(), heard.count())
 }
 
 /// Acknowledged writes of sessions that ended after a time: from, until.
@@ -137,4 +159,30 @@ fn p99(events: &[Event], client: usize, (from, until): (Duration, Duration)) -> 
     times.sort();
     let place = (times.len() * 99).div_ceil(100).saturating_sub(1);
     (times.get(place).copied().unwrap_or_default(), times.len())
+}
+
+mod can_fail {
+    use super::*;
+
+    #[test]
+    fn a_subscription_that_went_silent_is_seen() {
+        let at = Duration::from_secs;
+        let message = |client, value: &str, number, from| Event {
+            client,
+            asked: Asked::Publish {
+                value: value.into(),
+            },
+            got: Got::Number(number),
+            from: at(from),
+            until: at(from),
+        };
+        let mut events = vec![
+            message(PUBLISHER, "1", 1, 1),
+            message(SUBSCRIBER, "news", 1, 1),
+            message(PUBLISHER, "2", 0, 5),
+        ];
+        assert_eq!(heard_after(&events, at(3)), (1, 0));
+        events.push(message(SUBSCRIBER, "news", 2, 5));
+        assert_eq!(heard_after(&events, at(3)), (1, 1));
+    }
 }

@@ -17,6 +17,8 @@ fn unseen(outcome: &Outcome) {
     assert_eq!(verdict.errors, [""; 0]);
     assert_eq!(verdict.odd, [""; 0]);
     assert_eq!(verdict.closed, 0);
+    let (published, heard) = outcome.figures.heard;
+    assert!(published > 0 && heard > 0, "{:?}", outcome.figures);
 }
 
 fn nothing_lost(outcome: &Outcome) {
@@ -199,4 +201,48 @@ pub(crate) fn no_quorum(version: &Version) {
     assert_eq!(verdict.odd, [""; 0]);
     assert_eq!(verdict.closed, 0);
     assert!(outcome.events.len() > 100);
+}
+
+/// A failover that Sentinels begin and call off, for want of a replica that may be promoted: the old primary serves on.
+pub(crate) fn called_off(version: &Version) {
+    let mut stage = Stage::set("called-off", version, |wishes| wishes);
+    for replica in [1, 2] {
+        let answer = stage
+            .cluster
+            .node(replica)
+            .ask("CONFIG SET replica-priority 0");
+        assert_eq!(answer, "+OK");
+    }
+    // They ask for it every 10 s.
+    until("Sentinels that know it", Duration::from_secs(20), || {
+        let knows = |sentinel| {
+            let about = stage
+                .cluster
+                .sentinel(sentinel)
+                .ask("SENTINEL REPLICAS mymaster");
+            about.matches("slave-priority\\r\\n$1\\r\\n0").count() == 2
+        };
+        (0..3).all(knows).then_some(())
+    });
+    let outcome = stage.play(|_, fault| fault.run("freeze-primary", &["4"]));
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    assert_eq!(outcome.figures.election, None, "nobody was promoted");
+}
+
+/// All of Redis is killed and comes back empty five seconds later: what was lost is counted.
+pub(crate) fn everything_killed(version: &Version) {
+    let mut stage = Stage::set("everything-killed", version, |wishes| {
+        wishes
+            .announce("another history")
+            .announce("do not continue")
+    });
+    let outcome = stage.play(|cluster, fault| {
+        fault.run("kill-everything", &[]);
+        pause(Duration::from_secs(5));
+        for node in &mut cluster.nodes {
+            node.start_again();
+        }
+    });
+    unseen(&outcome);
 }

@@ -32,7 +32,7 @@ pub(crate) const COUNTER: usize = 102;
 pub(crate) const TRANSACTIONS: usize = 103;
 const PUSHER: usize = 104;
 const POPPER: usize = 105;
-const PUBLISHER: usize = 106;
+pub(crate) const PUBLISHER: usize = 106;
 pub(crate) const SUBSCRIBER: usize = 107;
 
 /// A connection that reads what comes.

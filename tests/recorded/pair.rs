@@ -37,7 +37,8 @@ impl Pair {
             &[]
         };
         let [behind, direct] = [0, 1].map(|_| Server::start_with(version, arguments));
-        let wishes = Sidecar::before(&behind);
+        // With it the sidecar knows a command that Redis does not.
+        let wishes = Sidecar::before(&behind).listen("maint_notifications: false");
         let sidecar = match secured {
             true => wishes.upstream("password: pw").listen("require_auth: true"),
             false => wishes,

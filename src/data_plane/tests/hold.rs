@@ -412,3 +412,51 @@ async fn a_large_request_on_its_way_is_sent_again_from_its_first_byte() {
     assert_eq!(client.reply().await, "$7\r\n0:GET:a\r\n");
     world.redis.carrier(&format!("SET a {value}"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_the_new_primary_lacks_is_sent_with_its_body() {
+    const SHA: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    let world = start().await;
+    let mut client = world.connect().await;
+    let noscript = || Say::Bytes(b"-NOSCRIPT No matching script.\r\n".to_vec());
+    // "return 1" has a blank: as the test's client splits at blanks, its bytes are given here.
+    let load = crate::resp::request_bytes(&["SCRIPT", "LOAD", "return 1"]);
+    client.send_bytes(&load).await;
+    client.reply().await;
+    world.redis.script("EVALSHA", noscript());
+    let reply = client.ask(&format!("EVALSHA {SHA} 0")).await;
+    assert!(reply.starts_with("-NOSCRIPT"), "rightly: {reply}");
+    restart(&world).await;
+    world.redis.script("EVALSHA", noscript());
+    let reply = client.ask(&format!("EVALSHA {SHA} 0")).await;
+    assert_eq!(reply, "$15\r\n0:EVAL:return 1\r\n");
+    world.redis.script("EVALSHA", noscript());
+    let reply = client
+        .ask("EVALSHA ffffffffffffffffffffffffffffffffffffffff 0")
+        .await;
+    assert!(reply.starts_with("-NOSCRIPT"), "unknown: {reply}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_pop_waits_on_at_the_next_primary_for_the_rest_of_its_time() {
+    let world = start().await;
+    let mut client = world.connect().await;
+    let mut moving = world.connect().await;
+    world.redis.hold("BLPOP");
+    world.redis.hold("BLMOVE");
+    client.send("BLPOP q 10").await;
+    moving.send("BLMOVE a b LEFT LEFT 10").await;
+    pass_ms(2_000).await;
+    restart(&world).await;
+    world.redis.release("BLPOP");
+    assert_eq!(client.reply().await, "$9\r\n0:BLPOP:q\r\n");
+    let arrivals = world.redis.arrivals();
+    let asked: Vec<&str> = arrivals
+        .iter()
+        .filter_map(|(_, words)| words.strip_prefix("BLPOP q "))
+        .collect();
+    assert!(asked.len() == 2 && asked[0] == "10", "{asked:?}");
+    let left: f64 = asked[1].parse().unwrap();
+    assert!((7.0..8.1).contains(&left), "{left}");
+    assert!(moving.reply().await.starts_with(UNKNOWN));
+}

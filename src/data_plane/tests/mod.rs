@@ -10,6 +10,7 @@ mod drain;
 mod hold;
 mod limits;
 mod loss;
+mod maint;
 mod malformed;
 mod order;
 mod own;
