@@ -1,5 +1,6 @@
 //! The table of forms, and properties against a modelled server with a clock of its own.
 
+mod held;
 mod stories;
 
 use super::*;
