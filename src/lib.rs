@@ -13,7 +13,7 @@
 //!  └───────────────────────────────┘   Report   │   upstream   links: tracked, general, pinned │
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
-//!  pure, used by the data path:  command (what a command means) ─► resp (where a frame ends)
+//!  pure, used by the data path:  failover ─► command (what a command means) ─► resp (where a frame ends)
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -48,6 +48,18 @@
 //! 4. It is served only to a client that awaits nothing, while its link is the tracked one and holds its *lease* (an
 //!    answered probe not older than `cache.max_staleness_ms`: `proxy::probes`), before its deadline, and for `cache.ttl_s`.
 //!
+//! # Life of a failover
+//! 1. The control thread pings each node, asks and hears every Sentinel ([`sentinel::watch`]), and tells the data thread what
+//!    the [`failover::machine`] has to know; the data thread adds what it sees itself: a lost link, a reply that refuses
+//!    (`proxy::refusal`).
+//! 2. While the machine is not Serving, `proxy::hold` stops requests: the front request of a client stalls it (`Stall::Held`)
+//!    and stays in its input. Cached reads and touches are answered meanwhile (`proxy::stale`).
+//! 3. What a lost link owed is taken back (`proxy::rewind`; `rewind_own` for transactions): a link keeps its requests until
+//!    they are answered ([`upstream::unanswered`]), and what is taken back stands in front of the client's input, to be
+//!    handled like a request that has just come, by the table in [`failover::replay`].
+//! 4. Another primary is named: all links are left in one step, the first link to the new one is dialled and its role
+//!    checked, the touches are applied, and everybody goes on.
+//!
 //! # Lanes
 //! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.
 //! - *General*: one for each database and protocol, for other stateless commands.
@@ -62,15 +74,14 @@
 //!   (`Stall::Lane`), and answers of our own take their turn in the link's queue (`What::Local`).
 //! - *Nothing is sent on a connection that has not agreed.* Database, protocol and user of a link are settled, and
 //!   answered, before a request is written to it.
-//! - *An error never becomes nil.* A lost link answers each awaited reply with an error that says whether the request may
-//!   have run: by the count of bytes written when the link was lost ([`error`]).
+//! - *An error never becomes nil, and nothing runs twice that may not.* What a lost link owed is sent again only where that is
+//!   harmless; else its sender is told whether it may have run: by the count of bytes written when the link was lost
+//!   ([`error`]).
 //! - *Nothing stale passes the fence*: the guarantees and the exploration stand in [`cache`].
 //! - *Everything is bounded*: clients, pinned links, requests in flight, bytes that wait for a slow reader, waits, retries.
 //!
 //! # Places kept for what comes
 //! - *Generation*: a link's serial; an answer of an older link finds nobody.
-//! - *Failover*: [`failover::replay`] says what may be sent again; the machine is not there yet.
-//! - *Hold*: a request that may not be sent now stalls its client (`Stall`) and stays in the client's input, in order.
 //! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output.
 //! - *Simulation*: sockets, chance and the clocks that tokio lacks come through [`seam`]; nothing else in the data path is
 //!   real.

@@ -193,7 +193,6 @@ mod tests {
                     "PUBLISH c m; SET k v",
                     "SET k v; EVAL s 0",
                     "RENAME a b; EXPIRE b 60",
-                    "SELECT 1; GET a",
                 ],
             ),
         ] {

@@ -115,9 +115,20 @@ const ABSOLUTE: &[&str] = &[
     "hpersist",
 ];
 
-/// Commands that touch no data and only tell something.
+/// Tells whether a subcommand of CLIENT only tells something, or says the same about the connection each time.
+fn tells(word: &&[u8]) -> bool {
+    const WORDS: [&str; 8] = [
+        "id", "info", "list", "getname", "setname", "setinfo", "no-evict", "no-touch",
+    ];
+    WORDS
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Commands that touch no data and only tell something, or say the same about the connection each time.
 const TELLING: &[&str] = &[
-    "ping", "echo", "time", "info", "command", "role", "lastsave", "object", "pubsub", "xinfo",
+    "watch", "unwatch", "discard", "select", "hello", "auth", "ping", "echo", "time", "info",
+    "command", "role", "lastsave", "object", "pubsub", "xinfo",
 ];
 
 /// Reads what a request would do a second time. `words` are all of its words.
@@ -129,6 +140,9 @@ pub fn classify(command: &Command, words: &[&[u8]]) -> Class {
     match command.access {
         Access::Read => return Class::Read,
         Access::Neither if TELLING.iter().any(&is) => return Class::Read,
+        Access::Neither if is(&"client") && arguments.first().is_some_and(tells) => {
+            return Class::Read;
+        }
         Access::Neither => return Class::Once,
         Access::Write => {}
     }

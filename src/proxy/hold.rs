@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::command::keys::touched;
-use crate::command::table::{Access, Kind};
+use crate::command::table::{Access, Kind, Touch};
 use crate::config::Hold as Limits;
 use crate::downstream::client::{Rewound, Stall};
 use crate::error::Waited;
@@ -269,15 +269,12 @@ impl Proxy {
         }
     }
 
-    /// What a client awaited was taken back: it waits for a primary, or goes on at the end of the turn.
+    /// What a client awaited was taken back: it is looked at again at the end of the turn, and waits, goes on, or is answered
+    /// here.
     pub(super) fn wait_or_go_on(&mut self, id: ClientId) {
-        let Some(client) = self.client(id) else {
-            return;
-        };
-        client.stall = Stall::Held;
-        match self.may_wait() {
-            true => self.enter_hold(id.index, 0),
-            false => self.unstall(id, Stall::Held),
+        if let Some(client) = self.client(id) {
+            client.stall = Stall::Held;
+            self.unstall(id, Stall::Held);
         }
     }
 
@@ -319,7 +316,7 @@ impl Proxy {
 
     /// Keys of a request that waits: no touch of them is answered meanwhile.
     fn note_held_keys(&mut self, request: &Request<'_>) {
-        if request.command.access == Access::Read {
+        if request.command.access == Access::Read || request.command.touch == Touch::Deadline {
             return;
         }
         let found = touched(&request.command, request.bytes, request.words);

@@ -19,7 +19,7 @@ use crate::upstream::link::{Lane, What};
 
 use super::Proxy;
 use super::replies::ReplyError;
-use super::rewind::{split, stronger};
+use super::rewind::split;
 
 /// What became of a reply.
 pub(super) enum Taking {
@@ -255,12 +255,10 @@ impl Proxy {
 
     /// Reads what a request, or a whole transaction, would do a second time.
     fn class_of(&self, request: &[u8], block: bool) -> Class {
-        let classes = split(request, 0);
-        let classes = classes.iter().map(|one| match block {
-            true => self.queued_again(one.bytes, 0).0,
-            false => self.class_of_one(one.bytes),
-        });
-        classes.reduce(stronger).unwrap_or(Class::Once)
+        match block {
+            true => self.class_of_requests(&split(request, 0), 0),
+            false => self.class_of_one(request),
+        }
     }
 
     fn class_of_one(&self, request: &[u8]) -> Class {

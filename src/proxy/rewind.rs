@@ -4,12 +4,12 @@
 //! What is taken back stands in `Client::rewound`, in front of the client's input, and is handled like a request that has
 //! just come: the cache, the lanes and the hold know no difference.
 
-use crate::command::keys::touched;
-use crate::command::table::{Access, Kind};
+use crate::command::keys::{Touched, touched};
+use crate::command::table::{Access, Kind, Touch};
 use crate::downstream::client::{Barrier, Rewound};
+use crate::failover::block::classify_block;
 use crate::failover::blocking;
 use crate::failover::replay::{Class, Delivery, Replay, classify, replay, with_absolute_deadline};
-use crate::failover::touches::Touch;
 use crate::id::ClientId;
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::resp::Words;
@@ -79,6 +79,21 @@ pub(super) fn split(mut bytes: &[u8], mut place: u64) -> Vec<Sent<'_>> {
     found
 }
 
+/// What requests that were taken back read, and may have changed already.
+#[derive(Debug, Default)]
+struct Effect {
+    reads: Vec<Vec<u8>>,
+    writes_whole: Vec<Vec<u8>>,
+    changes: Vec<Vec<u8>>,
+    changes_any: bool,
+}
+
+impl Effect {
+    fn changes(&self, key: &Vec<u8>) -> bool {
+        self.changes_any || self.changes.contains(key)
+    }
+}
+
 impl Proxy {
     /// Takes back what clients awaited of a shared link that is lost, but for the client that got half a reply.
     pub(super) fn rewind_shared(&mut self, owed: Owed, half_sent: Option<ClientId>) {
@@ -87,7 +102,7 @@ impl Proxy {
         for Awaited { client, what, end } in &owed.awaited {
             let bytes = owed.output.between(start, *end);
             if let What::Touched(touch) = what {
-                self.keep_touch(Touch::clone(touch));
+                self.keep_touch((**touch).clone());
             }
             for reader in self.abandon(what) {
                 if self.begin_rewind(reader, half_sent, &mut clients) {
@@ -235,10 +250,9 @@ impl Proxy {
         let wall = self.wall(id);
         let requests = split(bytes, 0);
         let mut block = Vec::with_capacity(bytes.len());
-        let mut class = Class::Read;
+        let class = self.class_of_requests(&requests, wall);
         for request in &requests {
-            let (of_one, again) = self.queued_again(request.bytes, wall);
-            class = stronger(class, of_one);
+            let again = self.queued_again(request.bytes, wall);
             block.extend_from_slice(again.as_deref().unwrap_or(request.bytes));
         }
         if replay(class, delivery) == Replay::Unknown {
@@ -260,23 +274,31 @@ impl Proxy {
         );
     }
 
-    /// What a request of a transaction would do a second time, and how it is queued then.
-    pub(super) fn queued_again(&self, bytes: &[u8], wall: u64) -> (Class, Option<Vec<u8>>) {
+    /// Reads what a transaction would do a second time.
+    pub(super) fn class_of_requests(&self, requests: &[Sent<'_>], wall: u64) -> Class {
+        let mut words = Words::default();
+        let lines: Vec<Vec<&[u8]>> = requests
+            .iter()
+            .map(|request| {
+                parse(request.bytes, &mut words);
+                (0..words.len())
+                    .filter_map(|index| words.get(request.bytes, index))
+                    .collect()
+            })
+            .collect();
+        classify_block(&self.table, &lines, wall, false)
+    }
+
+    /// How a request of a transaction is queued once more; `None` where it is as it came.
+    pub(super) fn queued_again(&self, bytes: &[u8], wall: u64) -> Option<Vec<u8>> {
         let mut words = Words::default();
         if !matches!(parse(bytes, &mut words), Parsed::Whole(_)) {
-            return (Class::Once, None);
+            return None;
         }
         let words: Vec<&[u8]> = (0..words.len())
             .filter_map(|index| words.get(bytes, index))
             .collect();
-        let command = self.table.find(words.first().copied().unwrap_or_default());
-        match command.kind {
-            Kind::Multi | Kind::Exec => (Class::Read, None),
-            _ => match classify(&command, &words) {
-                Class::Relative => (Class::Relative, with_absolute_deadline(&words, wall)),
-                class => (class, None),
-            },
-        }
+        with_absolute_deadline(&words, wall)
     }
 
     pub(super) fn put_back(&mut self, id: ClientId, rewound: Rewound) {
@@ -297,7 +319,9 @@ impl Proxy {
             let command = self
                 .table
                 .find(words.get(request.bytes, 0).unwrap_or_default());
-            if command.access != Access::Read && !matches!(command.kind, Kind::Multi | Kind::Exec) {
+            let touches = command.touch == Touch::Deadline;
+            let queues = matches!(command.kind, Kind::Multi | Kind::Exec);
+            if command.access != Access::Read && !touches && !queues {
                 let found = touched(&command, request.bytes, &words);
                 self.note_held(found, |index| words.get(request.bytes, index));
             }
@@ -312,6 +336,7 @@ impl Proxy {
 
     /// All that a client awaited is taken back: it waits for a primary, or goes on.
     pub(super) fn end_rewind(&mut self, id: ClientId) {
+        self.refuse_overtaken_reads(id);
         let Some(client) = self.client(id) else {
             return;
         };
@@ -343,19 +368,71 @@ impl Proxy {
         self.wait_or_go_on(id);
     }
 
+    /// A read that stands in front of a write of the same key that may have run can't be asked again: it would tell what
+    /// was written behind it, a session that was only then deleted as absent. It has changed nothing, so its sender may
+    /// ask again. Where the key is written whole in front of the read, that is what it finds.
+    fn refuse_overtaken_reads(&mut self, id: ClientId) {
+        let Some(client) = self.client(id).filter(|client| client.rewound.len() > 1) else {
+            return;
+        };
+        let mut rewound = std::mem::take(&mut client.rewound);
+        let all: Vec<Effect> = rewound.iter().map(|one| self.effect_of(one)).collect();
+        for (place, one) in rewound.iter_mut().enumerate() {
+            let (before, behind) = (&all[..place], &all[place + 1..]);
+            let overtaken = all[place].reads.iter().any(|key| {
+                behind.iter().any(|other| other.changes(key))
+                    && !before.iter().any(|other| other.writes_whole.contains(key))
+            });
+            if overtaken {
+                let text = self.error_text(ErrorKind::Masterdown);
+                self.counters.error_replies[ErrorKind::Masterdown.index()] += 1;
+                *one = Rewound::Answer(text.into_bytes().into());
+            }
+        }
+        if let Some(client) = self.client(id) {
+            client.rewound = rewound;
+        }
+    }
+
+    fn effect_of(&self, rewound: &Rewound) -> Effect {
+        const WHOLE: [&[u8]; 5] = [b"set", b"setex", b"psetex", b"del", b"unlink"];
+        let mut effect = Effect::default();
+        let Rewound::Request {
+            bytes,
+            may_have_run,
+        } = rewound
+        else {
+            return effect;
+        };
+        let mut words = Words::default();
+        for request in split(bytes, 0) {
+            parse(request.bytes, &mut words);
+            let name = words.get(request.bytes, 0).unwrap_or_default();
+            let command = self.table.find(name);
+            let found = touched(&command, request.bytes, &words);
+            let keys = found
+                .words()
+                .filter_map(|index| words.get(request.bytes, index))
+                .map(<[u8]>::to_vec);
+            if command.access == Access::Read {
+                effect.reads.extend(keys);
+                continue;
+            }
+            let whole = WHOLE.iter().any(|known| known.eq_ignore_ascii_case(name));
+            let keys: Vec<Vec<u8>> = keys.collect();
+            if whole {
+                effect.writes_whole.extend(keys.iter().cloned());
+            }
+            if *may_have_run {
+                effect.changes.extend(keys);
+                effect.changes_any |= found == Touched::Everything;
+            }
+        }
+        effect
+    }
+
     /// Unix milliseconds by the server's clock, or else by ours.
     pub(super) fn wall(&mut self, id: ClientId) -> u64 {
         self.server_wall(id.index)
-    }
-}
-
-/// Returns the class of which a second run does more.
-pub(super) fn stronger(one: Class, other: Class) -> Class {
-    use Class::{Absolute, Once, Read, Relative};
-    match (one, other) {
-        (Once, _) | (_, Once) => Once,
-        (Relative, _) | (_, Relative) => Relative,
-        (Absolute, _) | (_, Absolute) => Absolute,
-        (Read, Read) => Read,
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::command::table::Kind;
 use crate::downstream::client::{Rewound, Transcript};
-use crate::failover::replay::{Class, Delivery, Replay, replay};
+use crate::failover::replay::{Delivery, Replay, replay};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::resp::Words;
@@ -17,7 +17,7 @@ use crate::resp::request::parse;
 use crate::upstream::link::{Awaited, Settle, What};
 
 use super::Proxy;
-use super::rewind::{Owed, Sent, split, stronger};
+use super::rewind::{Owed, Sent, split};
 
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
@@ -104,10 +104,7 @@ impl Proxy {
         let Some(transcript) = transcript.filter(|transcript| !transcript.cut) else {
             return true;
         };
-        let class = split(&transcript.bytes, 0)
-            .iter()
-            .map(|request| self.queued_again(request.bytes, wall).0)
-            .fold(Class::Read, stronger);
+        let class = self.class_of_requests(&split(&transcript.bytes, 0), wall);
         replay(class, Delivery::Unanswered) == Replay::Unknown
     }
 
@@ -200,7 +197,7 @@ impl Proxy {
             (true, _) => self.put_back(id, Rewound::Answer(b"+QUEUED\r\n"[..].into())),
             (false, _) => {
                 let wall = self.wall(id);
-                let again = self.queued_again(request.bytes, wall).1;
+                let again = self.queued_again(request.bytes, wall);
                 self.put_back_queued(id, again.as_deref().unwrap_or(request.bytes));
             }
         }
@@ -234,7 +231,7 @@ impl Proxy {
         let mut bytes = Vec::new();
         if !transcript.cut {
             for request in split(&transcript.bytes[..length], 0) {
-                let again = self.queued_again(request.bytes, wall).1;
+                let again = self.queued_again(request.bytes, wall);
                 bytes.extend_from_slice(again.as_deref().unwrap_or(request.bytes));
             }
         }

@@ -15,6 +15,7 @@
 mod members;
 mod pace;
 mod shown;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -28,17 +29,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::members::Members;
 pub(super) use self::pace::pace_of;
 use self::pace::{FAILOVER, PEACE, URGENT_FOR};
-use super::announced::{Announcements, Shown};
+use self::tell::{NOTHING_TOLD, Told};
+use super::announced::Announcements;
 use super::client::{Observation, Pace};
 use super::event::Event;
 use super::link::Failure;
 use super::snapshot::{Snapshot, Switch};
 use super::topology::{
-    Continuity, Decision, Named, Nodes, RejectReason, Rejection, Selected, SentinelView, Sentinels,
-    Suspect, SwitchReason, Topology, Waiting, choose, is_superseded,
+    Continuity, Decision, Nodes, RejectReason, Rejection, Selected, SentinelView, Sentinels,
+    Suspect, SwitchReason, Topology, Waiting, choose,
 };
 use crate::config::{self, Credentials};
-use crate::failover::machine::{self, NodeState};
+use crate::failover::machine;
 use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
 
@@ -173,25 +175,6 @@ struct Watch {
     metrics: TopologyMetrics,
 }
 
-/// What the failover machine was told last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    node: NodeState,
-    announced: bool,
-    down: bool,
-    superseded: bool,
-    down_after: Option<Duration>,
-}
-
-/// What it takes for granted after a switch.
-const NOTHING_TOLD: Told = Told {
-    node: NodeState::Answers,
-    announced: false,
-    down: false,
-    superseded: false,
-    down_after: None,
-};
-
 /// A decision that leaves something open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Open {
@@ -271,70 +254,6 @@ impl Watch {
         updates
     }
 
-    /// Says what the failover machine does not know yet.
-    fn tell(&mut self, updates: &mut Vec<Update>) {
-        let Some(current) = &self.current else {
-            return;
-        };
-        let views = || {
-            self.sentinels.values().filter_map(|view| match view {
-                SentinelView::Named(named) => Some(named),
-                _ => None,
-            })
-        };
-        let down = |named: &Named| named.objectively_down && named.address == current.primary;
-        let now = Told {
-            node: self.node_state(current),
-            announced: self.announcements.is_announced(),
-            down: views().any(down),
-            superseded: is_superseded(&self.sentinels, &self.nodes, current),
-            down_after: views().filter_map(|named| named.down_after).max(),
-        };
-        let before = std::mem::replace(&mut self.told, now);
-        // Who was selected for a failover that came to nothing is selected no more.
-        if before.announced && !now.announced {
-            self.selected.clear();
-        }
-        if let Some(time) = now
-            .down_after
-            .filter(|_| now.down_after != before.down_after)
-        {
-            updates.push(Update::DownAfter(time));
-        }
-        let announced = match now.announced {
-            true => machine::Event::Announced,
-            false => machine::Event::CalledOff,
-        };
-        for (changed, event) in [
-            (now.announced != before.announced, announced),
-            (
-                now.down != before.down,
-                machine::Event::ObjectivelyDown(now.down),
-            ),
-            (
-                now.superseded != before.superseded,
-                machine::Event::Superseded(now.superseded),
-            ),
-            (now.node != before.node, machine::Event::Node(now.node)),
-        ] {
-            if changed {
-                updates.push(Update::Failover(event));
-            }
-        }
-    }
-
-    /// Says whether the process at the primary's address is the one that we know, and answers.
-    fn node_state(&self, current: &Topology) -> NodeState {
-        match self.nodes.get(&current.primary) {
-            Some(Some(node)) if current.is_still(node) => NodeState::Answers,
-            Some(Some(_)) => NodeState::Changed,
-            Some(None) | None => match self.members.node_trouble(&current.primary) {
-                Some(failure) if is_silence(failure) => NodeState::Silent,
-                _ => NodeState::Answers,
-            },
-        }
-    }
-
     fn sentinel_said(&mut self, from: HostPort, answer: Result<super::client::Answer, Failure>) {
         let known = self.members.sentinel_answered(&from, answer.as_ref().err());
         if !known {
@@ -360,21 +279,6 @@ impl Watch {
         for (address, id) in answer.sentinels.into_iter().flatten() {
             self.admit_sentinel(address, id);
         }
-    }
-
-    /// Notes what a Sentinel shows of a failover of our primary.
-    fn note_announced(&mut self, from: &HostPort, answer: Option<&super::client::Answer>) {
-        let current = self.current.as_ref().map(|current| &current.primary);
-        let shown = match answer.map(|answer| &answer.view) {
-            None => Shown::Unheard,
-            Some(SentinelView::Named(named)) if named.ahead && Some(&named.address) == current => {
-                Shown::Ahead
-            }
-            Some(SentinelView::Pending) => return,
-            Some(_) => Shown::None,
-        };
-        self.announcements
-            .shown(from, shown, self.started.elapsed());
     }
 
     fn admit_sentinel(&mut self, address: HostPort, id: Option<String>) {

@@ -181,7 +181,9 @@ pub(crate) fn no_quorum(version: &Version) {
         let told = until("clear errors", patience, || {
             let events = fault.history.events();
             events.iter().rev().find_map(|event| match &event.got {
-                super::history::Got::Error(error) if event.until > held => {
+                super::history::Got::Error(error)
+                    if event.until > held && error.starts_with("-MASTERDOWN") =>
+                {
                     Some((event.until, error.clone()))
                 }
                 _ => None,
