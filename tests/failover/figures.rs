@@ -31,6 +31,9 @@ pub(crate) struct Figures {
     pub(crate) touch_p99: Duration,
     /// How many of them there were.
     pub(crate) reads: usize,
+    /// How much later than asked for a thread was woken meanwhile, 99% of the times and at worst: the machine's own part.
+    pub(crate) stall_p99: Duration,
+    pub(crate) stall_max: Duration,
 }
 
 /// When what happened, by the history's clock.
@@ -47,6 +50,7 @@ impl Figures {
         events: &[Event],
         verdict: &Verdict,
         times: Times,
+        stalls: &[(Duration, Duration)],
     ) -> Self {
         let writes = acknowledged(events, times.fault);
         let (gap_start, write_gap) = longest_gap(&writes);
@@ -57,6 +61,14 @@ impl Figures {
         let during = (gap_start, gap_start + write_gap);
         let (read_p99, reads) = p99(events, READER, during);
         let (touch_p99, _) = p99(events, TOUCHER, during);
+        // What was woken late may have been due before the gap's end.
+        let mut late: Vec<Duration> = stalls
+            .iter()
+            .filter(|(at, late)| *at >= during.0 && at.saturating_sub(*late) <= during.1)
+            .map(|(_, late)| *late)
+            .collect();
+        late.sort();
+        let stall_p99 = at_99(&late);
         Self {
             scenario: scenario.to_owned(),
             server: server.to_owned(),
@@ -71,6 +83,8 @@ impl Figures {
             read_p99,
             touch_p99,
             reads,
+            stall_p99,
+            stall_max: late.last().copied().unwrap_or_default(),
         }
     }
 
@@ -90,6 +104,8 @@ impl Figures {
             "read_p99_ms": ms(self.read_p99),
             "touch_p99_ms": ms(self.touch_p99),
             "reads": self.reads,
+            "stall_p99_ms": ms(self.stall_p99),
+            "stall_max_ms": ms(self.stall_max),
         })
         .to_string()
     }
@@ -157,8 +173,13 @@ fn p99(events: &[Event], client: usize, (from, until): (Duration, Duration)) -> 
         .map(|event| event.until - event.from)
         .collect();
     times.sort();
+    (at_99(&times), times.len())
+}
+
+/// Returns the one of sorted times that 99% do not exceed.
+fn at_99(times: &[Duration]) -> Duration {
     let place = (times.len() * 99).div_ceil(100).saturating_sub(1);
-    (times.get(place).copied().unwrap_or_default(), times.len())
+    times.get(place).copied().unwrap_or_default()
 }
 
 mod can_fail {

@@ -56,6 +56,9 @@ pub(crate) struct Event {
     pub(crate) until: Duration,
 }
 
+/// How much later than asked for a thread was woken, and when: what the machine itself adds to every time.
+pub(crate) type Stalls = Arc<Mutex<Vec<(Duration, Duration)>>>;
+
 /// Where all of them are written down.
 #[derive(Clone)]
 pub(crate) struct History {

@@ -6,7 +6,7 @@ use crate::harness::{Version, pause, until};
 
 use super::stage::{Outcome, Stage};
 
-/// What we may add to the Sentinels' own time.
+/// What we may add to the Sentinels' own time; what the machine adds by waking threads late is not ours.
 const OURS_MAX: Duration = Duration::from_millis(50);
 
 /// How long a read, or read and touch, of a cached session may take during a hold.
@@ -28,14 +28,20 @@ fn nothing_lost(outcome: &Outcome) {
 fn soon(outcome: &Outcome) {
     let figures = &outcome.figures;
     let ours = figures.ours.expect("there was a promotion");
-    assert!(ours <= OURS_MAX, "{figures:?}");
+    assert!(ours <= OURS_MAX + figures.stall_max, "{figures:?}");
 }
 
 fn reads_go_on(outcome: &Outcome) {
     let figures = &outcome.figures;
     assert!(figures.reads > 20, "{figures:?}");
-    assert!(figures.read_p99 <= READ_MAX, "{figures:?}");
-    assert!(figures.touch_p99 <= READ_MAX, "{figures:?}");
+    assert!(
+        figures.read_p99 <= READ_MAX + figures.stall_p99,
+        "{figures:?}"
+    );
+    assert!(
+        figures.touch_p99 <= READ_MAX + figures.stall_p99,
+        "{figures:?}"
+    );
 }
 
 pub(crate) fn kill(version: &Version) {

@@ -13,7 +13,7 @@ use crate::harness::{
 
 use super::checker::{Verdict, judge};
 use super::figures::{Figures, Times};
-use super::history::{Event, History};
+use super::history::{Event, History, Stalls};
 use super::workload::Workload;
 
 /// How long the clients run before the fault, and after everything is well again.
@@ -119,6 +119,7 @@ impl Stage {
         let history = History::new();
         let stop = AtomicBool::new(false);
         let watches = AtomicBool::new(true);
+        let stalls = Stalls::default();
         let workload = Workload {
             address: &self.sidecar.address,
             history: &history,
@@ -135,6 +136,7 @@ impl Stage {
         let promotion = thread::scope(|scope| {
             let clients = workload.start(scope);
             pause(BEFORE);
+            let metronome = scope.spawn(|| beat(&history, &stalls, &watches));
             let promoted = scope.spawn(|| watch_promotion(&replicas, &history, &watches));
             fault_at = history.now();
             fault(
@@ -167,6 +169,7 @@ impl Stage {
             for client in clients {
                 client.join().expect("each client ends well");
             }
+            metronome.join().expect("the metronome ends well");
             promoted.join().expect("the watcher ends well")
         });
         let events = history.events();
@@ -175,14 +178,27 @@ impl Stage {
             fault: fault_at,
             promotion,
         };
+        let stalls = stalls.lock().expect("no panic inside").clone();
         let server = &self.cluster.nodes[0].version.name;
-        let figures = Figures::of(&self.name, server, &events, &verdict, times);
+        let figures = Figures::of(&self.name, server, &events, &verdict, times, &stalls);
         figures.publish();
         Outcome {
             verdict,
             figures,
             events,
         }
+    }
+}
+
+/// Sleeps for a millisecond, again and again, and notes how much longer that took.
+fn beat(history: &History, stalls: &Stalls, watches: &AtomicBool) {
+    const BEAT: Duration = Duration::from_millis(1);
+    while watches.load(Ordering::Relaxed) {
+        let from = history.now();
+        pause(BEAT);
+        let until = history.now();
+        let late = (until - from).saturating_sub(BEAT);
+        stalls.lock().expect("no panic inside").push((until, late));
     }
 }
 
