@@ -83,7 +83,8 @@ pub fn refusal(reply: &[u8]) -> Option<Scope> {
         (b"LOADING ", Scope::All),
         (b"MASTERDOWN ", Scope::All),
         (b"REDIRECT ", Scope::All),
-        (b"UNBLOCKED ", Scope::All),
+        // Not what CLIENT UNBLOCK or a stream that is gone brings about.
+        (b"UNBLOCKED force unblock ", Scope::All),
     ];
     const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of: ";
     let error = reply.strip_prefix(b"-")?;
@@ -473,7 +474,10 @@ mod tests {
             ("-MASTERDOWN Link", Scope::All),
             ("-NOREPLICAS Not", Scope::Writes),
             ("-REDIRECT h:1", Scope::All),
-            ("-UNBLOCKED force unblock", Scope::All),
+            (
+                "-UNBLOCKED force unblock from blocking operation, instance state changed",
+                Scope::All,
+            ),
             (
                 "-EXECABORT Transaction discarded because of: READONLY You",
                 Scope::All,
@@ -487,6 +491,8 @@ mod tests {
             "+READONLY ",
             "-OOM x",
             "-BUSY x",
+            "-UNBLOCKED client unblocked via CLIENT UNBLOCK",
+            "-UNBLOCKED the stream key no longer exists",
             "-EXECABORT Transaction discarded because of previous errors.",
             "$-1",
         ] {
