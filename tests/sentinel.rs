@@ -106,7 +106,12 @@ fn discovery_and_planned_failover_with_two_passwords(version: &Version) {
     assert_eq!(now["switches"][0]["reason"], "switchover");
     assert_eq!(now["switches"][0]["continuity"], "heir");
     assert_ne!(now["primary"]["address"], found["primary"]["address"]);
-    assert!(now["primary"]["epoch"].as_u64() > found["primary"]["epoch"].as_u64());
+    // It was accepted before the Sentinels agreed; their epoch follows.
+    until("a higher epoch", PATIENCE, || {
+        let now = topology(&sidecar);
+        let epoch = |topology: &Value| topology["primary"]["epoch"].as_u64();
+        (epoch(&now) > epoch(&found)).then_some(())
+    });
     assert_eq!(
         now["primary"]["lineage"]["replid2"],
         found["primary"]["lineage"]["replid"]
