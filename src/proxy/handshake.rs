@@ -50,7 +50,7 @@ impl Proxy {
         match request.command.kind {
             Kind::Auth => self.auth(request),
             Kind::Hello => {
-                let words = (1..request.words.len()).filter_map(|index| request.word(index));
+                let words = request.words_from(1);
                 match local::hello(words) {
                     Some(hello) if hello.auth.is_some() => self.hello(request),
                     hello => self.refuse_hello(request, hello.and_then(|hello| hello.name)),
@@ -139,7 +139,7 @@ impl Proxy {
     }
 
     fn hello(&mut self, request: Request<'_>) -> Taken {
-        let words = (1..request.words.len()).filter_map(|index| request.word(index));
+        let words = request.words_from(1);
         let Some(hello) = local::hello(words) else {
             return self.send_settling(request, Settle::Hello);
         };

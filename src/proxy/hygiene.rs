@@ -60,9 +60,7 @@ impl Proxy {
         let Some(hygiene) = &mut self.hygiene else {
             return self.dispatch_plain(request);
         };
-        let words: Vec<&[u8]> = (0..request.words.len())
-            .filter_map(|index| request.word(index))
-            .collect();
+        let words: Vec<&[u8]> = request.words_from(0).collect();
         let verdict = hygiene.rules.judge(&words, context, Some(wall));
         let wraps = hygiene.wrapped_from.is_none_or(|from| from <= now);
         match verdict {
@@ -322,8 +320,7 @@ impl Proxy {
         let mut lines = Vec::new();
         let (mut words, mut rest) = (Words::default(), block);
         while let Parsed::Whole(bytes) = parse(rest, &mut words) {
-            let line = (0..words.len()).filter_map(|index| words.get(rest, index));
-            lines.push((line.collect::<Vec<_>>(), &rest[..bytes]));
+            lines.push((words.iter(rest, 0).collect::<Vec<_>>(), &rest[..bytes]));
             rest = &rest[bytes..];
         }
         // The last one is EXEC.

@@ -36,7 +36,7 @@ impl Proxy {
         if let Some(stalled) = self.stall_in_flight(request.client) {
             return stalled;
         }
-        let words = (2..request.words.len()).filter_map(|index| request.word(index));
+        let words = request.words_from(2);
         let wanted = match local::maint(words) {
             Ok(wanted) => wanted,
             Err(refusal) => {

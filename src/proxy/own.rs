@@ -101,9 +101,7 @@ impl Proxy {
 
     /// Remembers the body of a script.
     fn note_script(&mut self, request: &Request<'_>) {
-        let words: Vec<&[u8]> = (0..request.words.len().min(SCRIPT_WORDS_MAX))
-            .filter_map(|index| request.word(index))
-            .collect();
+        let words: Vec<&[u8]> = request.words_from(0).take(SCRIPT_WORDS_MAX).collect();
         let primary = self.failover.primaries;
         self.failover.scripts.learn(&words, primary);
     }
@@ -117,9 +115,7 @@ impl Proxy {
         let (request, _) = self.front_request(index);
         let mut words = Words::default();
         parse(&request, &mut words);
-        let line: Vec<&[u8]> = (0..words.len())
-            .filter_map(|index| words.get(&request, index))
-            .collect();
+        let line: Vec<&[u8]> = words.iter(&request, 0).collect();
         let primary = self.failover.primaries;
         let Some(again) = self
             .failover

@@ -93,7 +93,7 @@ impl Proxy {
             return self.send_shared(request, Lane::Tracked, Protocol::Resp3);
         };
         let mut shape = std::mem::take(&mut cached.shape);
-        let arguments = (2..request.words.len()).filter_map(|index| request.word(index));
+        let arguments = request.words_from(2);
         shape::write(&mut shape, read, arguments);
         let lasting = !read.is_of_hash() || self.has_lasting_fields(link);
         let taken = match lasting && self.serve_kept(&request, link, read, &shape) {
@@ -315,7 +315,7 @@ impl Proxy {
             Ok(link) => link,
             Err(taken) => return taken,
         };
-        let keys = || (1..request.words.len()).filter_map(|index| request.word(index));
+        let keys = || request.words_from(1);
         let shape = [CachedRead::Get as u8];
         let count = request.words.len() - 1;
         let ours = |cached: &Cached| count <= MGET_MAX && keys().all(|key| cached.is_session(key));

@@ -49,6 +49,11 @@ impl<'a> Request<'a> {
     pub(super) fn word(&self, index: usize) -> Option<&'a [u8]> {
         self.words.get(self.bytes, index)
     }
+
+    /// Returns the words from this one on.
+    pub(super) fn words_from(&self, index: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.words.iter(self.bytes, index)
+    }
 }
 
 impl Proxy {
@@ -305,8 +310,8 @@ impl Proxy {
 
 /// Tells whether XREAD or XREADGROUP asks to wait.
 fn names_block(request: &Request<'_>) -> bool {
-    (1..request.words.len())
-        .filter_map(|index| request.word(index))
+    request
+        .words_from(1)
         .take_while(|word| !word.eq_ignore_ascii_case(b"STREAMS"))
         .any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
 }

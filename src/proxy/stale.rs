@@ -300,7 +300,7 @@ impl Proxy {
             CachedRead::MGet => CachedRead::Get,
             read => read,
         };
-        let arguments = (2..request.words.len()).filter_map(|index| request.word(index));
+        let arguments = request.words_from(2);
         match read {
             CachedRead::MGet => {
                 held_shape.clear();

@@ -186,9 +186,7 @@ impl Proxy {
             let Parsed::Whole(length) = parse(bytes, &mut words) else {
                 return None;
             };
-            let line: Vec<&[u8]> = (0..words.len())
-                .filter_map(|index| words.get(bytes, index))
-                .collect();
+            let line: Vec<&[u8]> = words.iter(bytes, 0).collect();
             let name = line.first().copied().unwrap_or_default();
             let named = name.to_ascii_lowercase().ends_with(b"subscribe");
             if !named && !matches!(self.table.find(name).kind, Kind::Ping | Kind::Monitor) {

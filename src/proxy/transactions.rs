@@ -175,8 +175,8 @@ impl Proxy {
         let mut words = Words::default();
         let mut rest = block;
         while let Parsed::Whole(bytes) = parse(rest, &mut words) {
-            let line = (0..words.len()).filter_map(|index| words.get(rest, index));
-            lines.push(line.take(WORDS_MAX + 1).collect::<Vec<_>>());
+            let line = words.iter(rest, 0).take(WORDS_MAX + 1);
+            lines.push(line.collect::<Vec<_>>());
             rest = &rest[bytes..];
             if lines.len() > 3 {
                 return None;

@@ -62,6 +62,15 @@ impl Words {
         request.get(range.start as usize..range.end as usize)
     }
 
+    /// Returns the words of `request` from this one on.
+    pub fn iter<'a>(
+        &self,
+        request: &'a [u8],
+        from: usize,
+    ) -> impl Iterator<Item = &'a [u8]> + Clone {
+        (from..self.len()).filter_map(move |index| self.get(request, index))
+    }
+
     /// Returns the last inline request as an array.
     pub fn rewritten(&self) -> &[u8] {
         &self.rewritten
