@@ -68,9 +68,14 @@ impl Proxy {
 
     /// Answers a request with an error of ours, in its turn.
     pub(super) fn refuse(&mut self, index: u32, kind: ErrorKind) {
-        let text = self.error_text(kind);
+        let error = self.count_error(kind);
+        self.answer(index, |out| out.extend_from_slice(error.as_bytes()));
+    }
+
+    /// Counts an error reply of ours, and writes it.
+    pub(super) fn count_error(&mut self, kind: ErrorKind) -> String {
         self.counters.error_replies[kind.index()] += 1;
-        self.answer(index, |out| out.extend_from_slice(text.as_bytes()));
+        self.error_text(kind)
     }
 
     /// Finds the words for an error of ours: what happened, whether the command ran, what to do.

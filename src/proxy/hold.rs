@@ -19,6 +19,7 @@ use crate::metrics::{ClearCause, CloseCause, ErrorKind};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
+use super::refusal::kind_of_refusal;
 use super::requests::{Request, Taken};
 
 /// The machine with all that it decides about.
@@ -217,10 +218,7 @@ impl Proxy {
     fn no_primary(&mut self, request: &Request<'_>) -> Taken {
         if self.failover.sheds {
             let may_have_run = self.failover.replaying == Some(true);
-            let kind = match may_have_run {
-                true => ErrorKind::OutcomeUnknown,
-                false => ErrorKind::Masterdown,
-            };
+            let kind = kind_of_refusal(may_have_run);
             self.counters.hold.shed += 1;
             let client = &mut self.clients[request.client as usize];
             // A transaction that lacks a command must not be executed.

@@ -11,7 +11,7 @@ use crate::upstream::link::{Awaited, Lane, Link, Settle, What};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
-use super::rewind::Owed;
+use super::owed::Owed;
 
 impl Proxy {
     /// The primary answers.

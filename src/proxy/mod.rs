@@ -8,9 +8,13 @@
 //!                     │     ▲ transactions.rs: MULTI, WATCH
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
-//!  lost link ───► loss.rs ───── every awaited reply gets a clear error
+//!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
+//!                               rewind_own.rs: and with it the transaction that was queued there
+//!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
+//!  no primary ──► hold.rs ────► the request waits in its client's input, or
+//!                 stale.rs ───► is answered from the cache
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
-//!  hold ─────────► maint.rs ──── clients that want to know are told
+//!  hold ────────► maint.rs ──── clients that want to know are told
 //! ```
 //!
 //! [`Proxy`] owns all of it and is driven by [`crate::data_plane`], which knows the sockets' readiness. Nothing here
@@ -35,6 +39,7 @@ mod hygiene;
 mod links;
 mod loss;
 mod maint;
+mod owed;
 mod own;
 mod pending;
 mod pool;

@@ -5,12 +5,12 @@ use crate::downstream::client::{Barrier, Stall};
 use crate::error;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::ErrorKind;
-use crate::resp::request::parse;
-use crate::resp::{Words, encode, request_bytes};
+use crate::resp::{encode, request_bytes};
 use crate::upstream::link::{Lane, Settle, What};
 use crate::upstream::registry::Health;
 
 use super::Proxy;
+use super::owed::Sent;
 use super::requests::{Request, Taken};
 
 /// Words of a request that may bring a script's body.
@@ -113,9 +113,7 @@ impl Proxy {
             .client(id)
             .is_some_and(|client| client.inflight == 1 && !client.held.multi && !client.rewinding);
         let (request, _) = self.front_request(index);
-        let mut words = Words::default();
-        parse(&request, &mut words);
-        let line: Vec<&[u8]> = words.iter(&request, 0).collect();
+        let line = Sent::read(&request, 0).map_or_else(Vec::new, |request| request.line());
         let primary = self.failover.primaries;
         let Some(again) = self
             .failover

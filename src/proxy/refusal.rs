@@ -8,18 +8,18 @@
 use std::collections::VecDeque;
 
 use crate::downstream::client::Rewound;
+use crate::failover::block::classify_block;
 use crate::failover::machine::Event;
-use crate::failover::replay::{Class, Delivery, classify, refusal};
+use crate::failover::replay::{Class, Delivery, refusal};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::ErrorKind;
+use crate::resp::Scanner;
 use crate::resp::frame::Run;
-use crate::resp::request::{Parsed, parse};
-use crate::resp::{Scanner, Words};
 use crate::upstream::link::{Lane, What};
 
 use super::Proxy;
+use super::owed::{Sent, split};
 use super::replies::ReplyError;
-use super::rewind::split;
 
 /// What became of a reply.
 pub(super) enum Taking {
@@ -44,6 +44,14 @@ pub(super) fn before_refusal(mut scanner: Scanner, bytes: &[u8], frames: u32) ->
         before.errors |= one.errors;
     }
     None
+}
+
+/// Finds the error for a request that is not sent again.
+pub(super) fn kind_of_refusal(may_have_run: bool) -> ErrorKind {
+    match may_have_run {
+        true => ErrorKind::OutcomeUnknown,
+        false => ErrorKind::Masterdown,
+    }
 }
 
 impl Proxy {
@@ -214,12 +222,8 @@ impl Proxy {
             let text = match rewound {
                 Rewound::Answer(bytes) => bytes,
                 Rewound::Request { may_have_run, .. } => {
-                    let kind = match may_have_run {
-                        true => ErrorKind::OutcomeUnknown,
-                        false => ErrorKind::Masterdown,
-                    };
-                    self.counters.error_replies[kind.index()] += 1;
-                    self.error_text(kind).into_bytes().into()
+                    let error = self.count_error(kind_of_refusal(may_have_run));
+                    error.into_bytes().into()
                 }
             };
             self.write_to_client(index, |out| out.extend_from_slice(&text));
@@ -255,21 +259,14 @@ impl Proxy {
 
     /// Reads what a request, or a whole transaction, would do a second time.
     fn class_of(&self, request: &[u8], block: bool) -> Class {
-        match block {
-            true => self.class_of_requests(&split(request, 0), 0),
-            false => self.class_of_one(request),
+        let requests = split(request, 0);
+        match (block, requests.first()) {
+            (true, _) => {
+                let lines: Vec<_> = requests.iter().map(Sent::line).collect();
+                classify_block(&self.table, &lines, 0, false)
+            }
+            (false, Some(request)) => self.class_of_request(request),
+            (false, None) => Class::Once,
         }
-    }
-
-    fn class_of_one(&self, request: &[u8]) -> Class {
-        let mut words = Words::default();
-        if !matches!(parse(request, &mut words), Parsed::Whole(_)) {
-            return Class::Once;
-        }
-        let words: Vec<&[u8]> = (0..words.len())
-            .filter_map(|index| words.get(request, index))
-            .collect();
-        let command = self.table.find(words.first().copied().unwrap_or_default());
-        classify(&command, &words)
     }
 }

@@ -7,77 +7,15 @@
 use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, Kind, Touch};
 use crate::downstream::client::{Barrier, Rewound};
-use crate::failover::block::classify_block;
+use crate::failover::block::{block_with_absolute_deadlines, classify_block};
 use crate::failover::blocking;
 use crate::failover::replay::{Class, Delivery, Replay, classify, replay, with_absolute_deadline};
 use crate::id::ClientId;
 use crate::metrics::{CloseCause, ErrorKind};
-use crate::resp::Words;
-use crate::resp::request::{Parsed, parse};
-use crate::upstream::link::{Awaited, Link, What};
-use crate::upstream::unanswered::Unanswered;
+use crate::upstream::link::{Awaited, What};
 
 use super::Proxy;
-
-/// What a lost link still owed, with the requests.
-#[derive(Debug)]
-pub(super) struct Owed {
-    pub(super) awaited: Vec<Awaited>,
-    pub(super) output: Unanswered,
-    /// Bytes of the requests answered before.
-    pub(super) answered: u64,
-    /// The first of them was refused, and with it the transaction that it belongs to.
-    pub(super) refused: bool,
-}
-
-impl Owed {
-    /// Takes it from a link that is no more.
-    pub(super) fn of(link: &mut Link) -> Self {
-        Self {
-            awaited: std::mem::take(&mut link.awaited).into(),
-            output: std::mem::replace(&mut link.output, Unanswered::new(0)),
-            answered: link.answered,
-            refused: false,
-        }
-    }
-
-    /// Returns how far the first entry of a kind came; `None` where there is none.
-    pub(super) fn find(&self, is: impl Fn(&What) -> bool) -> Option<Delivery> {
-        let found = self.awaited.iter().find(|awaited| is(&awaited.what))?;
-        Some(self.delivery(found.end))
-    }
-
-    /// Returns how far a request came whose last byte stands before this place.
-    pub(super) fn delivery(&self, end: u64) -> Delivery {
-        match end > self.output.written() {
-            true => Delivery::Unwritten,
-            false => Delivery::Unanswered,
-        }
-    }
-}
-
-/// A request in a link's output.
-pub(super) struct Sent<'a> {
-    pub(super) bytes: &'a [u8],
-    /// The place behind it.
-    pub(super) end: u64,
-}
-
-/// Splits bytes into requests; what can't be read is left out, with what follows.
-pub(super) fn split(mut bytes: &[u8], mut place: u64) -> Vec<Sent<'_>> {
-    let mut words = Words::default();
-    let mut found = Vec::new();
-    while let Parsed::Whole(length) = parse(bytes, &mut words) {
-        let (request, rest) = bytes.split_at(length);
-        place += length as u64;
-        found.push(Sent {
-            bytes: request,
-            end: place,
-        });
-        bytes = rest;
-    }
-    found
-}
+use super::owed::{Owed, Sent, split};
 
 /// What requests that were taken back read, and may have changed already.
 #[derive(Debug, Default)]
@@ -92,6 +30,11 @@ impl Effect {
     fn changes(&self, key: &Vec<u8>) -> bool {
         self.changes_any || self.changes.contains(key)
     }
+}
+
+/// Tells whether what is put back may have changed something already.
+fn may_have_run(class: Class, delivery: Delivery) -> bool {
+    delivery == Delivery::Unanswered && class != Class::Read
 }
 
 impl Proxy {
@@ -202,32 +145,20 @@ impl Proxy {
 
     /// Takes back a request by the table of what may be sent again.
     pub(super) fn take_back_one(&mut self, id: ClientId, bytes: &[u8], delivery: Delivery) {
-        let mut words = Words::default();
-        if !matches!(parse(bytes, &mut words), Parsed::Whole(_)) {
+        let Some(request) = Sent::read(bytes, 0) else {
             return self.put_back_error(id, ErrorKind::OutcomeUnknown);
-        }
-        let words: Vec<&[u8]> = (0..words.len())
-            .filter_map(|index| words.get(bytes, index))
-            .collect();
-        let command = self.table.find(words.first().copied().unwrap_or_default());
-        let class = classify(&command, &words);
-        let name = words.first().copied().unwrap_or_default();
+        };
+        let words = request.line();
+        let class = self.class_of_request(&request);
         let again = match replay(class, delivery) {
-            Replay::Unknown if !blocking::may_be_asked_again(name) => {
+            Replay::Unknown if !blocking::may_be_asked_again(request.name()) => {
                 return self.put_back_error(id, ErrorKind::OutcomeUnknown);
             }
             Replay::Again | Replay::Unknown => self.with_time_left(id, &words),
             Replay::AgainAbsolute => with_absolute_deadline(&words, self.wall(id)),
         };
-        let bytes = again.as_deref().unwrap_or(bytes).into();
-        let may_have_run = delivery == Delivery::Unanswered && class != Class::Read;
-        self.put_back(
-            id,
-            Rewound::Request {
-                bytes,
-                may_have_run,
-            },
-        );
+        let bytes = again.as_deref().unwrap_or(bytes);
+        self.put_back_request(id, bytes, may_have_run(class, delivery));
     }
 
     /// A request that waits in the server is asked again for the rest of its time.
@@ -248,57 +179,35 @@ impl Proxy {
             return self.put_back_error(id, ErrorKind::OutcomeUnknown);
         };
         let wall = self.wall(id);
-        let requests = split(bytes, 0);
-        let mut block = Vec::with_capacity(bytes.len());
-        let class = self.class_of_requests(&requests, wall);
-        for request in &requests {
-            let again = self.queued_again(request.bytes, wall);
-            block.extend_from_slice(again.as_deref().unwrap_or(request.bytes));
-        }
+        let lines: Vec<_> = split(bytes, 0).iter().map(Sent::line).collect();
+        let is_watched = false;
+        let class = classify_block(&self.table, &lines, wall, is_watched);
         if replay(class, delivery) == Replay::Unknown {
             let mut answer = b"+OK\r\n".to_vec();
-            for _ in 2..requests.len() {
+            for _ in 2..lines.len() {
                 answer.extend_from_slice(b"+QUEUED\r\n");
             }
             self.put_back(id, Rewound::Answer(answer.into()));
             return self.put_back_error(id, ErrorKind::OutcomeUnknown);
         }
-        let may_have_run = delivery == Delivery::Unanswered && class != Class::Read;
-        let bytes = block.into();
+        let block = block_with_absolute_deadlines(&lines, wall);
+        self.put_back_request(id, &block, may_have_run(class, delivery));
+    }
+
+    /// Reads what a request would do a second time.
+    pub(super) fn class_of_request(&self, request: &Sent<'_>) -> Class {
+        classify(&self.table.find(request.name()), &request.line())
+    }
+
+    /// Puts a request, or a whole transaction, back in front of its client's input.
+    pub(super) fn put_back_request(&mut self, id: ClientId, bytes: &[u8], may_have_run: bool) {
         self.put_back(
             id,
             Rewound::Request {
-                bytes,
+                bytes: bytes.into(),
                 may_have_run,
             },
         );
-    }
-
-    /// Reads what a transaction would do a second time.
-    pub(super) fn class_of_requests(&self, requests: &[Sent<'_>], wall: u64) -> Class {
-        let mut words = Words::default();
-        let lines: Vec<Vec<&[u8]>> = requests
-            .iter()
-            .map(|request| {
-                parse(request.bytes, &mut words);
-                (0..words.len())
-                    .filter_map(|index| words.get(request.bytes, index))
-                    .collect()
-            })
-            .collect();
-        classify_block(&self.table, &lines, wall, false)
-    }
-
-    /// How a request of a transaction is queued once more; `None` where it is as it came.
-    pub(super) fn queued_again(&self, bytes: &[u8], wall: u64) -> Option<Vec<u8>> {
-        let mut words = Words::default();
-        if !matches!(parse(bytes, &mut words), Parsed::Whole(_)) {
-            return None;
-        }
-        let words: Vec<&[u8]> = (0..words.len())
-            .filter_map(|index| words.get(bytes, index))
-            .collect();
-        with_absolute_deadline(&words, wall)
     }
 
     pub(super) fn put_back(&mut self, id: ClientId, rewound: Rewound) {
@@ -313,25 +222,20 @@ impl Proxy {
 
     /// Keys that a request, or a whole transaction, may change: no touch of them is answered while it waits.
     fn note_keys_of(&mut self, bytes: &[u8]) {
-        let mut words = Words::default();
         for request in split(bytes, 0) {
-            parse(request.bytes, &mut words);
-            let command = self
-                .table
-                .find(words.get(request.bytes, 0).unwrap_or_default());
+            let command = self.table.find(request.name());
             let touches = command.touch == Touch::Deadline;
             let queues = matches!(command.kind, Kind::Multi | Kind::Exec);
             if command.access != Access::Read && !touches && !queues {
-                let found = touched(&command, request.bytes, &words);
-                self.note_held(found, |index| words.get(request.bytes, index));
+                let found = touched(&command, request.bytes, &request.words);
+                self.note_held(found, |index| request.words.get(request.bytes, index));
             }
         }
     }
 
     pub(super) fn put_back_error(&mut self, id: ClientId, kind: ErrorKind) {
-        let text = self.error_text(kind);
-        self.counters.error_replies[kind.index()] += 1;
-        self.put_back(id, Rewound::Answer(text.into_bytes().into()));
+        let error = self.count_error(kind);
+        self.put_back(id, Rewound::Answer(error.into_bytes().into()));
     }
 
     /// All that a client awaited is taken back: it waits for a primary, or goes on.
@@ -384,9 +288,8 @@ impl Proxy {
                     && !before.iter().any(|other| other.writes_whole.contains(key))
             });
             if overtaken {
-                let text = self.error_text(ErrorKind::Masterdown);
-                self.counters.error_replies[ErrorKind::Masterdown.index()] += 1;
-                *one = Rewound::Answer(text.into_bytes().into());
+                let error = self.count_error(ErrorKind::Masterdown);
+                *one = Rewound::Answer(error.into_bytes().into());
             }
         }
         if let Some(client) = self.client(id) {
@@ -404,21 +307,19 @@ impl Proxy {
         else {
             return effect;
         };
-        let mut words = Words::default();
         for request in split(bytes, 0) {
-            parse(request.bytes, &mut words);
-            let name = words.get(request.bytes, 0).unwrap_or_default();
-            let command = self.table.find(name);
-            let found = touched(&command, request.bytes, &words);
+            let command = self.table.find(request.name());
+            let found = touched(&command, request.bytes, &request.words);
             let keys = found
                 .words()
-                .filter_map(|index| words.get(request.bytes, index))
+                .filter_map(|index| request.words.get(request.bytes, index))
                 .map(<[u8]>::to_vec);
             if command.access == Access::Read {
                 effect.reads.extend(keys);
                 continue;
             }
-            let whole = WHOLE.iter().any(|known| known.eq_ignore_ascii_case(name));
+            let is = |known: &&[u8]| known.eq_ignore_ascii_case(request.name());
+            let whole = WHOLE.iter().any(is);
             let keys: Vec<Vec<u8>> = keys.collect();
             if whole {
                 effect.writes_whole.extend(keys.iter().cloned());

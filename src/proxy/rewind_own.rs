@@ -9,15 +9,14 @@
 
 use crate::command::table::Kind;
 use crate::downstream::client::{Rewound, Transcript};
-use crate::failover::replay::{Delivery, Replay, replay};
+use crate::failover::block::{block_with_absolute_deadlines, classify_block};
+use crate::failover::replay::{Delivery, Replay, replay, with_absolute_deadline};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, ErrorKind};
-use crate::resp::Words;
-use crate::resp::request::parse;
 use crate::upstream::link::{Awaited, Settle, What};
 
 use super::Proxy;
-use super::rewind::{Owed, Sent, split};
+use super::owed::{Owed, Sent, split};
 
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
@@ -57,7 +56,7 @@ impl Proxy {
             in_multi: transcript.is_some() && !self.has_multi(owed),
             unknown: exec == Some(Delivery::Unanswered)
                 && !owed.refused
-                && (watched || self.must_run_once(transcript.as_ref(), wall)),
+                && self.must_run_once(transcript.as_ref(), wall, watched),
             exec_sent: exec == Some(Delivery::Unanswered) && !owed.refused,
             unanswered: 0,
         };
@@ -100,11 +99,13 @@ impl Proxy {
     }
 
     /// Tells whether a transaction may not be run a second time.
-    fn must_run_once(&self, transcript: Option<&Transcript>, wall: u64) -> bool {
+    fn must_run_once(&self, transcript: Option<&Transcript>, wall: u64, is_watched: bool) -> bool {
         let Some(transcript) = transcript.filter(|transcript| !transcript.cut) else {
             return true;
         };
-        let class = self.class_of_requests(&split(&transcript.bytes, 0), wall);
+        let requests = split(&transcript.bytes, 0);
+        let lines: Vec<_> = requests.iter().map(Sent::line).collect();
+        let class = classify_block(&self.table, &lines, wall, is_watched);
         replay(class, Delivery::Unanswered) == Replay::Unknown
     }
 
@@ -117,16 +118,8 @@ impl Proxy {
             start = awaited.end;
             requests
                 .iter()
-                .any(|request| self.kind_of(request.bytes) == Kind::Multi)
+                .any(|request| self.table.find(request.name()).kind == Kind::Multi)
         })
-    }
-
-    fn kind_of(&self, request: &[u8]) -> Kind {
-        let mut words = Words::default();
-        parse(request, &mut words);
-        self.table
-            .find(words.get(request, 0).unwrap_or_default())
-            .kind
     }
 
     fn rewind_own_entry(
@@ -163,24 +156,14 @@ impl Proxy {
         owed: &Owed,
         progress: &mut Progress,
     ) {
-        let kind = self.kind_of(request.bytes);
+        let kind = self.table.find(request.name()).kind;
         match kind {
             Kind::Multi => progress.in_multi = true,
             Kind::Exec if progress.in_multi => {
                 progress.in_multi = false;
                 return match progress.unknown {
                     true => self.put_back_error(id, ErrorKind::OutcomeUnknown),
-                    false => {
-                        let bytes = request.bytes.into();
-                        let may_have_run = progress.exec_sent;
-                        self.put_back(
-                            id,
-                            Rewound::Request {
-                                bytes,
-                                may_have_run,
-                            },
-                        );
-                    }
+                    false => self.put_back_request(id, request.bytes, progress.exec_sent),
                 };
             }
             Kind::Discard if progress.in_multi => {
@@ -197,7 +180,7 @@ impl Proxy {
             (true, _) => self.put_back(id, Rewound::Answer(b"+QUEUED\r\n"[..].into())),
             (false, _) => {
                 let wall = self.wall(id);
-                let again = self.queued_again(request.bytes, wall);
+                let again = with_absolute_deadline(&request.line(), wall);
                 self.put_back_queued(id, again.as_deref().unwrap_or(request.bytes));
             }
         }
@@ -205,15 +188,8 @@ impl Proxy {
 
     /// Nothing of a transaction runs before its EXEC does.
     fn put_back_queued(&mut self, id: ClientId, request: &[u8]) {
-        let bytes = request.into();
         let may_have_run = false;
-        self.put_back(
-            id,
-            Rewound::Request {
-                bytes,
-                may_have_run,
-            },
-        );
+        self.put_back_request(id, request, may_have_run);
     }
 
     /// Keeps of a transaction what the server had queued, to be queued again.
@@ -228,13 +204,10 @@ impl Proxy {
             return;
         };
         let length = transcript.bytes.len().saturating_sub(progress.unanswered);
-        let mut bytes = Vec::new();
-        if !transcript.cut {
-            for request in split(&transcript.bytes[..length], 0) {
-                let again = self.queued_again(request.bytes, wall);
-                bytes.extend_from_slice(again.as_deref().unwrap_or(request.bytes));
-            }
-        }
+        // Of one that was cut this is a part, and not used.
+        let requests = split(&transcript.bytes[..length], 0);
+        let lines: Vec<_> = requests.iter().map(Sent::line).collect();
+        let bytes = block_with_absolute_deadlines(&lines, wall);
         let Some(client) = self.client(id) else {
             return;
         };
