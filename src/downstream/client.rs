@@ -320,30 +320,61 @@ impl Client {
         self.held_count = self.held_count.wrapping_add(1);
     }
 
+    /// Tells whether its requests are queued in a transaction; those behind an EXEC on its way are not.
+    pub fn is_queueing(&self) -> bool {
+        let ended = |transcript: &Transcript| transcript.ended;
+        self.held.multi && !self.transcript.as_deref().is_some_and(ended)
+    }
+
     /// Notes a WATCH on its way.
     pub fn begin_watch(&mut self) {
         self.held.watch = true;
         self.held_count = self.held_count.wrapping_add(1);
     }
 
-    /// Notes that MULTI and WATCH are over, unless another one followed.
-    pub fn end_held(&mut self, held: u32) {
+    /// Notes that what was watched is not watched any more, unless another WATCH (or a MULTI) followed.
+    pub fn end_watch(&mut self, held: u32) {
         if self.held_count == held {
-            self.held.multi = false;
             self.held.watch = false;
             self.watch_lost = false;
-            self.transcript = None;
         }
+    }
+
+    /// Notes that a transaction is over. Only a WATCH can have followed: a MULTI waits until this is known.
+    pub fn end_multi(&mut self, held: u32) {
+        self.held.multi = false;
+        self.transcript = None;
+        self.end_watch(held);
+    }
+
+    /// Notes that the server has refused to throw a transaction away; what it would execute is not known any more.
+    pub fn keep_multi(&mut self) {
+        self.queued_keys = Some(Box::new(QueuedKeys::Everything));
+        if let Some(transcript) = &mut self.transcript {
+            transcript.ended = false;
+        }
+    }
+
+    /// What it queued is executed now, or never.
+    pub fn forget_queued(&mut self) {
+        self.script_queued = false;
+        self.queued_keys = None;
+        self.asked_keys.clear();
+    }
+
+    /// Its transaction and WATCH are gone, with all that is known of them.
+    pub fn forget_held(&mut self) {
+        self.held = Held::default();
+        self.transcript = None;
+        self.restore = false;
+        self.watch_lost = false;
+        self.forget_queued();
     }
 
     /// Its transaction, or WATCH, is lost: refused until it ends it.
     pub fn poison(&mut self) {
         self.poisoned = true;
-        self.held = Held::default();
-        self.transcript = None;
-        self.restore = false;
-        self.watch_lost = false;
-        self.script_queued = false;
+        self.forget_held();
     }
 
     /// What it awaits is about to be taken back, in front of what was taken back before and is not sent again yet.

@@ -361,7 +361,7 @@ impl Proxy {
         if let Some(told) = &mut client.introduction {
             told.name.clear();
         }
-        client.held = Default::default();
+        client.forget_held();
         client.poisoned = false;
         client.lane = None;
         if let Some(own) = client.own.take() {

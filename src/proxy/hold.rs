@@ -222,7 +222,7 @@ impl Proxy {
             self.counters.hold.shed += 1;
             let client = &mut self.clients[request.client as usize];
             // A transaction that lacks a command must not be executed.
-            if client.held.multi {
+            if client.is_queueing() {
                 client.poison();
                 client.poisoned = !may_have_run;
             }

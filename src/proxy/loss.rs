@@ -320,9 +320,7 @@ impl Proxy {
             )
         });
         client.poisoned = (client.held.multi || client.held.watch) && !ended;
-        client.held = Default::default();
-        client.transcript = None;
-        client.script_queued = false;
+        client.forget_held();
         client.lane = None;
         client.stall = Stall::None;
         let upload = client.upload.is_some();

@@ -106,12 +106,20 @@ impl Proxy {
             }
             Settle::Exec { held, .. } | Settle::Voided { held } => {
                 if let Some(client) = self.client(id) {
-                    client.end_held(held);
+                    client.end_multi(held);
                 }
             }
-            Settle::Discard { held } | Settle::Unwatch { held } if ok => {
+            Settle::Discard { held } => {
                 if let Some(client) = self.client(id) {
-                    client.end_held(held);
+                    match ok {
+                        true => client.end_multi(held),
+                        false => client.keep_multi(),
+                    }
+                }
+            }
+            Settle::Unwatch { held } if ok => {
+                if let Some(client) = self.client(id) {
+                    client.end_watch(held);
                 }
             }
             Settle::Select(_)
@@ -120,7 +128,6 @@ impl Proxy {
             | Settle::Auth
             | Settle::Hello
             | Settle::Unknown
-            | Settle::Discard { .. }
             | Settle::Unwatch { .. }
             | Settle::Script => {}
         }

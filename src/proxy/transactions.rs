@@ -131,9 +131,7 @@ impl Proxy {
         };
         self.end_transcript(request.client);
         let client = &mut self.clients[request.client as usize];
-        client.script_queued = false;
-        client.queued_keys = None;
-        client.asked_keys.clear();
+        client.forget_queued();
         client.inflight += 1;
         client.lane = Some(link);
         let id = client.id(request.client);
@@ -248,10 +246,7 @@ impl Proxy {
             Kind::Discard if exact && multi => {
                 let taken = self.send_own(request, Some(Settle::Discard { held }));
                 if matches!(taken, Taken::Bytes(_)) {
-                    let client = &mut self.clients[request.client as usize];
-                    client.script_queued = false;
-                    client.queued_keys = None;
-                    client.asked_keys.clear();
+                    self.clients[request.client as usize].forget_queued();
                     self.end_transcript(request.client);
                 }
                 taken

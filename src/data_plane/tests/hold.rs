@@ -213,6 +213,17 @@ async fn a_transaction_goes_on_on_another_link() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_reset_has_thrown_away_is_not_queued_again() {
+    let world = start().await;
+    let mut client = world.connect().await;
+    for lines in ["WATCH w", "MULTI", "INCR old", "RESET", "MULTI", "INCR new"] {
+        client.ask(lines).await;
+    }
+    restart(&world).await;
+    assert_eq!(client.ask("EXEC").await, "*1\r\n$10\r\n0:INCR:new\r\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exec_on_its_way_is_sent_again_if_all_of_it_may_be() {
     let world = start().await;
     for (queued, again) in [("SET a 1", true), ("INCR n", false)] {

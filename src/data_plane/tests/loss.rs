@@ -1,8 +1,12 @@
 //! A link is lost under requests: who is told what, and who is closed.
 
+use std::time::Duration;
+
 use super::client::Client;
 use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
+use crate::config::Config;
+use crate::failover::machine::{Event, NodeState};
 
 const UNKNOWN: &str = "-ERR gripfast: outcome unknown: ";
 const MASTERDOWN: &str = "-MASTERDOWN gripfast: ";
@@ -149,4 +153,25 @@ async fn every_client_hears_of_a_server_that_dies_and_stays() {
         let reply = client.ask(request).await;
         assert!(reply.starts_with('$'), "{request}: {reply}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_refused_behind_an_exec_is_not_in_a_transaction_any_more() {
+    let hold = |config: &mut Config| config.hold.deadline = Some(Duration::from_secs(1));
+    let world = World::with(Redis::new(), hold).await;
+    let mut client = world.connect().await;
+    client.ask("MULTI").await;
+    client.ask("INCR n").await;
+    world.redis.hold("EXEC");
+    client.send("EXEC").await;
+    settle().await;
+    world.handle.failover(Event::Node(NodeState::Silent)).await;
+    settle().await;
+    client.send("INCR m").await;
+    pass_ms(1_500).await;
+    assert!(client.reply().await.starts_with(UNKNOWN));
+    assert!(client.reply().await.starts_with(MASTERDOWN));
+    world.handle.failover(Event::Node(NodeState::Answers)).await;
+    settle().await;
+    assert_eq!(client.ask("INCR m").await, "$8\r\n0:INCR:m\r\n");
 }

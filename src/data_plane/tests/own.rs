@@ -1,6 +1,6 @@
 //! Links of a client's own: transactions, who gets a link next, and what a lost one means.
 
-use super::redis::{Door, Redis};
+use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
 
 const MASTERDOWN: &str = "-MASTERDOWN gripfast: ";
@@ -64,6 +64,51 @@ async fn a_multi_behind_an_exec_keeps_the_link() {
         world.redis.carrier("SET a 1")
     );
     assert_eq!(world.report().await.links_pinned_idle, idle + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_behind_an_exec_does_not_keep_the_next_multi_waiting() {
+    for end in ["EXEC", "DISCARD"] {
+        let world = World::start().await;
+        let mut client = world.connect().await;
+        let idle = world.report().await.links_pinned_idle;
+        client.ask("MULTI").await;
+        client.ask("SET a 1").await;
+        client
+            .send(&format!("{end}\nWATCH b\nMULTI\nSET b 1\nEXEC\nPING"))
+            .await;
+        let replies = client.replies(6).await;
+        assert_eq!(
+            replies[1..],
+            [
+                "+OK\r\n",
+                "+OK\r\n",
+                "+QUEUED\r\n",
+                "*1\r\n$7\r\n0:SET:b\r\n",
+                "+PONG\r\n"
+            ],
+            "{end}"
+        );
+        assert_eq!(world.report().await.links_pinned_idle, idle, "{end}");
+        client.ask("MULTI").await;
+        client.send(&format!("{end}\nWATCH b")).await;
+        client.replies(2).await;
+        assert_eq!(world.report().await.links_pinned_idle, idle - 1, "{end}");
+        assert_eq!(client.ask("UNWATCH").await, "+OK\r\n");
+        assert_eq!(world.report().await.links_pinned_idle, idle, "{end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discard_that_is_refused_does_not_keep_the_next_multi_waiting() {
+    let world = World::start().await;
+    let mut client = world.connect().await;
+    client.ask("MULTI").await;
+    let refusal = "-NOPERM x\r\n";
+    world.redis.script("DISCARD", Say::Bytes(refusal.into()));
+    assert_eq!(client.ask("DISCARD").await, refusal);
+    assert_eq!(client.ask("MULTI").await, "+OK\r\n");
+    assert_eq!(client.ask("EXEC").await, "*0\r\n");
 }
 
 #[tokio::test(start_paused = true)]
