@@ -69,5 +69,6 @@ scenarios! {
     isolated_on_7_0: isolated on "redis-7.0";
     everything_killed_on_7_0: everything_killed on "redis-7.0";
     called_off_on_7_0: called_off on "redis-7.0";
+    never_elected_on_7_0: never_elected on "redis-7.0";
     no_quorum_on_7_0: no_quorum on "redis-7.0";
 }

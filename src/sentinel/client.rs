@@ -323,7 +323,7 @@ impl<'a> Questions<'a> {
             subjectively_down: configured == address && reply::has_flag(fields, "s_down"),
             objectively_down: configured == address && reply::has_flag(fields, "o_down"),
             failover: reply::has_flag(fields, "failover_in_progress"),
-            ahead: is_ahead(fields),
+            ahead: reply::is_ahead(fields),
             down_after: fields
                 .get("down-after-milliseconds")
                 .and_then(|text| text.parse().ok())
@@ -363,16 +363,6 @@ impl<'a> Questions<'a> {
         command.arg(question).arg(self.name);
         command
     }
-}
-
-/// Tells whether a Sentinel shows a failover that has still to promote a replica.
-///
-/// Source: redis `src/sentinel.c`, `sentinelFailoverStateStr`.
-fn is_ahead(fields: &Fields) -> bool {
-    const AFTER: [&str; 4] = ["none", "reconf_slaves", "reconf_replicas", "update_config"];
-    let state = fields.get("failover-state");
-    reply::has_flag(fields, "failover_in_progress")
-        && state.is_some_and(|state| !AFTER.contains(&state.as_str()))
 }
 
 fn tilt() -> Cmd {

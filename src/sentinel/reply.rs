@@ -75,6 +75,24 @@ pub(super) fn has_flag(fields: &Fields, flag: &str) -> bool {
         .is_some_and(|flags| flags.split(',').any(|one| one == flag))
 }
 
+/// Tells whether a Sentinel shows a failover that has still to promote a replica.
+///
+/// One that waits to be elected (for 10 s at most) and gets answers of the primary again is not ahead: only a Sentinel that takes
+/// the primary for down asks the others for their votes.
+///
+/// Source: redis `src/sentinel.c`, `sentinelFailoverStateStr`, `sentinelAskMasterStateToOtherSentinels`.
+pub(super) fn is_ahead(fields: &Fields) -> bool {
+    let state = match fields.get("failover-state") {
+        Some(state) if has_flag(fields, "failover_in_progress") => state.as_str(),
+        _ => return false,
+    };
+    match state {
+        "none" | "reconf_slaves" | "reconf_replicas" | "update_config" => false,
+        "wait_start" => has_flag(fields, "s_down") || has_flag(fields, "force_failover"),
+        _ => true,
+    }
+}
+
 /// Reads a field that is not empty.
 pub(super) fn filled(fields: &Fields, name: &str) -> Option<String> {
     fields.get(name).filter(|value| !value.is_empty()).cloned()
@@ -243,6 +261,38 @@ mod tests {
         }
         let flags = Fields::from([("flags".into(), "s_down,master,o_down".into())]);
         assert!(has_flag(&flags, "o_down") && !has_flag(&flags, "down"));
+    }
+
+    #[test]
+    fn a_failover_is_ahead_until_it_has_promoted_unless_nobody_can_elect_it() {
+        let cases = [
+            (
+                "master,s_down,o_down,failover_in_progress",
+                "wait_start",
+                true,
+            ),
+            (
+                "master,failover_in_progress,force_failover",
+                "wait_start",
+                true,
+            ),
+            ("master,failover_in_progress", "wait_start", false),
+            ("master,failover_in_progress", "select_slave", true),
+            ("master,failover_in_progress", "send_slaveof_noone", true),
+            ("master,failover_in_progress", "wait_promotion", true),
+            ("master,failover_in_progress", "reconf_slaves", false),
+            ("master,failover_in_progress", "reconf_replicas", false),
+            ("master,failover_in_progress", "update_config", false),
+            ("master,failover_in_progress", "none", false),
+            ("master,s_down", "wait_start", false),
+        ];
+        for (flags, state, ahead) in cases {
+            let shown = [("flags", flags), ("failover-state", state)];
+            let shown = shown.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(is_ahead(&shown.into()), ahead, "{flags} {state}");
+        }
+        let shown = [("flags".to_owned(), "failover_in_progress".to_owned())];
+        assert!(!is_ahead(&shown.into()), "without a state");
     }
 
     #[test]

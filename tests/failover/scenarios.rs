@@ -238,6 +238,25 @@ pub(crate) fn called_off(version: &Version) {
     assert_eq!(outcome.figures.election, None, "nobody was promoted");
 }
 
+/// A Sentinel begins a failover for which nobody can elect it, and the primary comes back meanwhile: service does too, though
+/// the Sentinel stands by its candidacy for ten seconds.
+pub(crate) fn never_elected(version: &Version) {
+    let mut stage = Stage::set("never-elected", version, |wishes| wishes);
+    let outcome = stage.play(|cluster, fault| {
+        fault.run("lose-sentinels", &["2"]);
+        let answer = cluster.sentinel(0).ask("SENTINEL SET mymaster quorum 1");
+        assert_eq!(answer, "+OK");
+        fault.run("freeze-primary", &["4"]);
+        let about = cluster.sentinel(0).ask("SENTINEL MASTER mymaster");
+        assert!(about.contains("wait_start"), "{about}");
+    });
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    assert_eq!(outcome.figures.election, None, "nobody was promoted");
+    let gap = outcome.figures.write_gap;
+    assert!(gap < Duration::from_secs(7), "{:?}", outcome.figures);
+}
+
 /// All of Redis is killed and comes back empty five seconds later: what was lost is counted.
 pub(crate) fn everything_killed(version: &Version) {
     let mut stage = Stage::set("everything-killed", version, |wishes| {
