@@ -34,6 +34,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// What is held while there is no primary, and how long.
     pub hold: Hold,
+    /// What is remembered of acknowledged writes.
+    pub journal: Journal,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -52,6 +54,12 @@ impl Config {
             },
             ..Self::default()
         }
+    }
+
+    /// Tells whether acknowledged writes are remembered. A single server has nobody to lose them to, unless it is told so.
+    pub fn keeps_journal(&self) -> bool {
+        let default = matches!(self.upstream.source, Source::Sentinel(_));
+        self.journal.enabled.unwrap_or(default)
     }
 
     /// Reads and checks the file at `path`, and the password file that it names.
@@ -83,6 +91,7 @@ impl Default for Config {
             touch: Touch::default(),
             sessions: Sessions::default(),
             hold: Hold::default(),
+            journal: Journal::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown_grace: Duration::from_secs(10),
@@ -256,6 +265,33 @@ impl Default for Hold {
             bytes_max: 64 << 20,
             deadline: None,
             stale_grace: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What is remembered of acknowledged writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// Whether anything is; `None` = where Sentinels name the primary.
+    pub enabled: Option<bool>,
+    /// Bytes of memory for it.
+    pub bytes_max: usize,
+    /// Writes, a transaction counting as one.
+    pub records_max: usize,
+    /// How long a write is remembered that no replica is known to have.
+    pub age_max: Duration,
+    /// How long one is remembered that all replicas have.
+    pub retain: Duration,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            bytes_max: 64 << 20,
+            records_max: 1_000_000,
+            age_max: Duration::from_secs(300),
+            retain: Duration::from_secs(60),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! It finds the primary: by configuration, or by watching Sentinels and nodes ([`crate::sentinel::watch`]), and tells the data
 //! thread of each change. To the primary it keeps one connection and learns from it the server's own command table, modules
 //! included, which the data thread asks about commands that the static table lacks. It sends nothing that changes data,
-//! and trouble of that connection is not the data path's: without the table, unknown commands take pinned links.
+//! and trouble of that connection is not the data path's: without the table, unknown commands take pinned links. Over another
+//! one, `sampler.rs` asks how far the replicas are.
 //!
 //! ```text
 //! dial ──ok──> tend: learn the table, then every 30 s ask for its size ──lost──> wait (jittered backoff) ──> dial
@@ -13,6 +14,7 @@
 //! The loop wakes when a dial ends, the connection is lost, 30 s passed since the last question, or a wait is over.
 
 pub mod commands;
+mod sampler;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use self::commands::parse;
+use self::sampler::Sampler;
 use crate::config::{Config, Source};
 use crate::data_plane::{self, Handle};
 use crate::failover::machine::Event;
@@ -76,6 +79,13 @@ pub async fn run_seeded(
     snapshot: watch::Sender<Snapshot>,
 ) {
     let (target, at) = watch::channel(None);
+    let sampler = Sampler {
+        config: Arc::clone(&config),
+        data: data.clone(),
+        dial: Arc::clone(&dial),
+        backoff: Backoff::new(Entropy::from_seed(entropy.next_u64())),
+        at: at.clone(),
+    };
     let keeper = Primary {
         config: Arc::clone(&config),
         data: data.clone(),
@@ -86,7 +96,7 @@ pub async fn run_seeded(
         at,
     };
     let follow = follow(&config, data, dial, &metrics, entropy, target, snapshot);
-    tokio::join!(keeper.keep(), follow, upkeep(&metrics));
+    tokio::join!(keeper.keep(), sampler.run(), follow, upkeep(&metrics));
 }
 
 /// Finds the primary, and tells the data thread and our own connection of each change.
@@ -96,13 +106,16 @@ async fn follow(
     dial: Arc<dyn Dial>,
     metrics: &Recorder,
     entropy: Entropy,
-    target: watch::Sender<Option<HostPort>>,
+    target: watch::Sender<Option<Target>>,
     snapshot: watch::Sender<Snapshot>,
 ) {
     let sentinels = match &config.upstream.source {
         Source::Standalone(address) => {
             // The data thread knows it from the configuration.
-            target.send_replace(Some(address.clone()));
+            target.send_replace(Some(Target {
+                address: address.clone(),
+                generation: 0,
+            }));
             return attend(config, address, data, dial, entropy).await;
         }
         Source::Sentinel(sentinels) => sentinels.clone(),
@@ -125,7 +138,10 @@ async fn follow(
                     let lineage = switched.topology.lineage;
                     let run_id = lineage.map(|lineage| Arc::from(lineage.run_id));
                     let address = switched.topology.primary;
-                    target.send_replace(Some(address.clone()));
+                    target.send_replace(Some(Target {
+                        address: address.clone(),
+                        generation: switched.generation,
+                    }));
                     let primary = data_plane::Primary {
                         address,
                         generation: switched.generation,
@@ -173,6 +189,14 @@ async fn upkeep(metrics: &Recorder) {
     }
 }
 
+/// Where the primary is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    address: HostPort,
+    /// Raised with each; 0 is the configured one.
+    generation: u64,
+}
+
 /// The connection to the primary and what was learned over it.
 struct Primary {
     config: Arc<Config>,
@@ -182,7 +206,7 @@ struct Primary {
     backoff: Backoff,
     table: Table,
     /// Where the primary is; `None` until it is found.
-    at: watch::Receiver<Option<HostPort>>,
+    at: watch::Receiver<Option<Target>>,
 }
 
 /// What is known of the server's command table; each change is logged once, so it outlives a connection.
@@ -247,7 +271,7 @@ impl Primary {
     /// Waits until it is known where the primary is; `None` at the end of the process.
     async fn found(&mut self) -> Option<HostPort> {
         let found = self.at.wait_for(Option::is_some).await.ok()?;
-        found.clone()
+        found.as_ref().map(|target| target.address.clone())
     }
 
     /// Learns the table, and again when its size changes, until the connection fails.

@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::table::ServerCommands;
 use crate::failover::machine::Event;
+use crate::journal::progress::Progress;
+use crate::journal::samples::Sample;
 use crate::seam::HostPort;
 use crate::sentinel::topology::SwitchReason;
 
@@ -41,6 +43,11 @@ pub enum Message {
     Failover(Event),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
+    /// How far the replicas are.
+    Sampled(Sample),
+    /// Show what the journal remembers, for tests.
+    #[cfg(test)]
+    Remembered(oneshot::Sender<Vec<(String, String)>>),
     /// Take no new clients or requests, answer what is in flight, close, and end the thread.
     Drain,
 }
@@ -63,6 +70,7 @@ pub struct Primary {
 pub struct Handle {
     messages: mpsc::Sender<Message>,
     holding: watch::Receiver<bool>,
+    journal: Arc<Progress>,
 }
 
 /// The data thread's end of it.
@@ -70,6 +78,7 @@ pub struct Handle {
 pub struct Inbox {
     messages: mpsc::Receiver<Message>,
     holding: watch::Sender<bool>,
+    journal: Arc<Progress>,
 }
 
 impl Inbox {
@@ -88,6 +97,11 @@ impl Inbox {
         self.messages.poll_recv(cx)
     }
 
+    /// Where the data thread publishes how far the journal has come.
+    fn journal(&self) -> Arc<Progress> {
+        Arc::clone(&self.journal)
+    }
+
     /// Tells the control plane whether requests are held: then each moment counts.
     pub fn set_holding(&self, holding: bool) {
         self.holding
@@ -103,13 +117,37 @@ impl Handle {
         let inbox = Inbox {
             messages: received,
             holding: holds,
+            journal: Arc::default(),
         };
-        (Self { messages, holding }, inbox)
+        let handle = Self {
+            messages,
+            holding,
+            journal: Arc::clone(&inbox.journal),
+        };
+        (handle, inbox)
     }
 
     /// Whether the data thread holds requests, and when that changes.
     pub fn holding(&self) -> watch::Receiver<bool> {
         self.holding.clone()
+    }
+
+    /// How far the journal has come.
+    pub fn journal(&self) -> &Progress {
+        &self.journal
+    }
+
+    /// Tells how far the replicas are.
+    pub async fn sampled(&self, sample: Sample) {
+        let _ = self.messages.send(Message::Sampled(sample)).await;
+    }
+
+    /// Returns what the journal remembers: requests, words between blanks, and how their replies begin.
+    #[cfg(test)]
+    pub async fn remembered(&self) -> Vec<(String, String)> {
+        let (answer, remembered) = oneshot::channel();
+        let _ = self.messages.send(Message::Remembered(answer)).await;
+        remembered.await.expect("the data thread lives")
     }
 
     /// Asks for a report; `None` when the data thread has ended.

@@ -13,7 +13,7 @@
 //!  └───────────────────────────────┘   Report   │   upstream   links: tracked, general, pinned │
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
-//!  pure, used by the data path:  failover ─► command (what a command means) ─► resp (where a frame ends)
+//!  pure, used by the data path:  failover, journal ─► command (what a command means) ─► resp (where a frame ends)
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -60,6 +60,15 @@
 //! 4. Another primary is named: all links are left in one step, the first link to the new one is dialled and its role
 //!    checked, the touches are applied, and everybody goes on.
 //!
+//! # Life of an acknowledged write
+//! 1. When it is sent, its link notes where its bytes stand and when that was ([`upstream::link::Write`]); when it is answered,
+//!    those bytes and the beginning of the reply are copied into the [`journal`], in the turn in which its client hears of
+//!    it (`proxy::journalled`). A transaction is one record.
+//! 2. While records are at risk, the control thread asks the primary every 50 ms how far its replicas are
+//!    (`control_plane::sampler`). What it is told confirms the records that were acknowledged before it asked, once every
+//!    replica has what the primary's stream had then.
+//! 3. Each primary begins an era: no sample of one says anything of what was sent to another.
+//!
 //! # Lanes
 //! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.
 //! - *General*: one for each database and protocol, for other stateless commands.
@@ -82,7 +91,6 @@
 //!
 //! # Places kept for what comes
 //! - *Generation*: a link's serial; an answer of an older link finds nobody.
-//! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output.
 //! - *Simulation*: sockets, chance and the clocks that tokio lacks come through [`seam`]; nothing else in the data path is
 //!   real.
 
@@ -98,6 +106,7 @@ pub mod downstream;
 pub mod error;
 pub mod failover;
 pub mod id;
+pub mod journal;
 pub mod metrics;
 pub mod outbox;
 pub mod proxy;

@@ -9,6 +9,7 @@
 
 mod definitions;
 mod hold;
+mod journal;
 mod labels;
 mod process;
 mod topology;
@@ -20,6 +21,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 pub use definitions::{ALL, Definition, Kind, Label};
 pub use hold::HoldCounters;
+pub use journal::JournalCounters;
 pub use labels::{
     ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, HoldReason, Lane, Phase,
     RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
@@ -77,6 +79,8 @@ pub struct Counters {
     pub staleness_worst_ms: u64,
     /// Holds, and requests that are sent again.
     pub hold: HoldCounters,
+    /// The journal.
+    pub journal: JournalCounters,
     /// Turns of the loop.
     pub loop_turns: u64,
     /// Client connections open now.
@@ -145,6 +149,7 @@ impl Recorder {
             cache_bytes: self.gauge(&definitions::CACHE_BYTES),
             links_announcing: self.gauge(&definitions::LINKS_ANNOUNCING),
             hold: hold::HoldMetrics::new(self),
+            journal: journal::JournalMetrics::new(self),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
             links_open: self.gauges(&definitions::LINKS),
@@ -237,6 +242,7 @@ pub struct DataMetrics {
     cache_bytes: Gauge,
     links_announcing: Gauge,
     hold: hold::HoldMetrics,
+    journal: journal::JournalMetrics,
     loop_turns: Counter,
     clients_open: Gauge,
     links_open: [Gauge; Lane::LINKS.len()],
@@ -258,6 +264,7 @@ impl DataMetrics {
         absolute(&self.sent_bytes, &counters.sent_bytes);
         self.flush_cache(counters);
         self.hold.flush(&counters.hold);
+        self.journal.flush(&counters.journal);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);
         for (gauge, links) in self.links_open.iter().zip(counters.links_open) {

@@ -170,8 +170,13 @@ impl Entropy {
 
 /// Tells the times that tokio's clock does not.
 pub trait Clock: Send {
-    /// Milliseconds since some fixed instant, cut to whole ones; also counts suspend, and never goes back.
-    fn boot(&self) -> u64;
+    /// Microseconds since some fixed instant, cut to whole ones; also counts suspend, and never goes back.
+    fn boot_micros(&self) -> u64;
+
+    /// The same in milliseconds.
+    fn boot(&self) -> u64 {
+        self.boot_micros() / 1_000
+    }
 
     /// Milliseconds since 1970 as this machine's wall clock shows them, which may jump.
     fn wall(&self) -> u64;
@@ -182,19 +187,19 @@ pub trait Clock: Send {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn boot(&self) -> u64 {
-        milliseconds(rustix::time::ClockId::Boottime)
+    fn boot_micros(&self) -> u64 {
+        microseconds(rustix::time::ClockId::Boottime)
     }
 
     fn wall(&self) -> u64 {
-        milliseconds(rustix::time::ClockId::Realtime)
+        microseconds(rustix::time::ClockId::Realtime) / 1_000
     }
 }
 
-fn milliseconds(clock: rustix::time::ClockId) -> u64 {
+fn microseconds(clock: rustix::time::ClockId) -> u64 {
     let time = rustix::time::clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
 }
 
 /// tokio's clock in the place of both others: for tests, which pause and step it.
@@ -219,8 +224,8 @@ impl Default for TokioClock {
 }
 
 impl Clock for TokioClock {
-    fn boot(&self) -> u64 {
-        1_000_000 + self.start.elapsed().as_millis() as u64
+    fn boot_micros(&self) -> u64 {
+        1_000_000_000 + self.start.elapsed().as_micros() as u64
     }
 
     fn wall(&self) -> u64 {

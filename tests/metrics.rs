@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
     ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, HoldCounters,
-    HoldReason, Kind, Lane, Phase, Recorder, RejectReason, SessionRead, Side, Touched, TtlFinding,
-    Verified,
+    HoldReason, JournalCounters, Kind, Lane, Phase, Recorder, RejectReason, SessionRead, Side,
+    Touched, TtlFinding, Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -190,6 +190,15 @@ fn flush_publishes_each_count_under_its_label() {
             held_bytes: 10,
             phase: 1,
         },
+        journal: JournalCounters {
+            added: 191,
+            dropped: 192,
+            missed: 193,
+            records: 194,
+            bytes: 195,
+            oldest_ms: 1960,
+            at_risk: 197,
+        },
         loop_turns: 90,
         clients_open: 5,
         links_open: [1, 2, 3, 0],
@@ -211,6 +220,13 @@ fn flush_publishes_each_count_under_its_label() {
         ("gripfast_clients_gave_up_total", 185.0),
         ("gripfast_held_requests", 9.0),
         ("gripfast_held_bytes", 10.0),
+        ("gripfast_journal_writes_total", 191.0),
+        ("gripfast_journal_dropped_total", 192.0),
+        ("gripfast_journal_missed_total", 193.0),
+        ("gripfast_journal_records", 194.0),
+        ("gripfast_journal_bytes", 195.0),
+        ("gripfast_journal_oldest_seconds", 1.96),
+        ("gripfast_writes_at_risk", 197.0),
         ("gripfast_cache_invalidations_total", 120.0),
         ("gripfast_cache_oversized_total", 150.0),
         ("gripfast_cache_staleness_worst_seconds", 1.7),

@@ -38,6 +38,7 @@ cache: {bytes: 1048576, entry_bytes_max: 1024, ttl_s: 20, ttl_untracked_ms: 0, m
 touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
 hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0}
+journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
 shutdown: {grace_s: 3}
@@ -96,6 +97,13 @@ shutdown: {grace_s: 3}
             deadline: Some(Duration::from_millis(9000)),
             stale_grace: Duration::ZERO,
         },
+        journal: Journal {
+            enabled: Some(true),
+            bytes_max: 1 << 20,
+            records_max: 7,
+            age_max: Duration::from_secs(8),
+            retain: Duration::from_secs(9),
+        },
         shutdown_grace: Duration::from_secs(3),
     };
     assert_eq!(config, expected);
@@ -113,7 +121,7 @@ fn all_problems_are_reported_at_once_with_key_value_and_rule() {
         "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",
         "shutdown.grace_s: -1: must be a whole number of seconds from 0 to 3600",
-        "extra: [1]: unknown key; known here: admin, cache, hold, listen, log, sessions, shutdown, touch, upstream",
+        "extra: [1]: unknown key; known here: admin, cache, hold, journal, listen, log, sessions, shutdown, touch, upstream",
     ];
     assert_eq!(problems, expected);
 }
@@ -135,6 +143,10 @@ fn numbers_hold_their_bounds() {
         ("hold: {bytes_max", 1 << 20, 1 << 40),
         ("hold: {deadline_ms", 0, 600_000),
         ("hold: {stale_grace_ms", 0, 3_600_000),
+        ("journal: {bytes_max", 1 << 20, 1 << 40),
+        ("journal: {records_max", 1, 1_000_000_000),
+        ("journal: {age_max_s", 1, 86_400),
+        ("journal: {retain_s", 0, 3600),
         ("shutdown: {grace_s", 0, 3600),
     ] {
         for fits in [low, high] {

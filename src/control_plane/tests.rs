@@ -108,9 +108,12 @@ fn start(scripts: Vec<Script>, password: Option<&str>) -> Running {
     config.upstream.credentials.password = password.map(|password| Secret::new(password.into()));
     let dial = Arc::clone(&dialler) as Arc<dyn Dial>;
     // The connection alone, as if the primary had just been found.
-    let (target, at) = watch::channel(Some(HostPort {
-        host: "redis.example".into(),
-        port: 6379,
+    let (target, at) = watch::channel(Some(Target {
+        address: HostPort {
+            host: "redis.example".into(),
+            port: 6379,
+        },
+        generation: 1,
     }));
     let keeper = Primary {
         config: Arc::new(config),

@@ -22,6 +22,9 @@ use crate::upstream::registry::Health;
 /// How often counts are published while there is traffic, and how soon a listener that failed is tried again.
 pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
+/// How often the journal is looked at when there is no traffic.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
 /// What the data thread is made of.
 pub struct Parts {
     /// What the operator asked for.
@@ -106,6 +109,7 @@ impl DataPlane {
                 parts.entropy,
                 parts.clock,
                 Arc::clone(&ready),
+                parts.inbox.journal(),
             ),
             ready,
             doors,
@@ -131,6 +135,11 @@ impl DataPlane {
                 Message::Primary(primary) => self.follow(primary),
                 Message::Failover(event) => self.proxy.failover(event),
                 Message::DownAfter(time) => self.proxy.learn_down_after(time),
+                Message::Sampled(sample) => self.proxy.sampled(sample),
+                #[cfg(test)]
+                Message::Remembered(answer) => {
+                    let _ = answer.send(self.proxy.remembered());
+                }
                 Message::Drain => {
                     self.doors.clear();
                     self.proxy.drain();
@@ -152,11 +161,17 @@ impl DataPlane {
         }
         self.generation = generation;
         match reason {
-            SwitchReason::Renamed => self.proxy.rename_primary(address),
+            SwitchReason::Renamed => {
+                self.proxy.rename_primary(address);
+                self.proxy.rename_era(generation);
+            }
             SwitchReason::Start
             | SwitchReason::Failover
             | SwitchReason::Switchover
-            | SwitchReason::LineageBreak => self.proxy.switch_primary(address, run_id),
+            | SwitchReason::LineageBreak => {
+                self.proxy.switch_primary(address, run_id);
+                self.proxy.begin_era(generation);
+            }
         }
     }
 
@@ -250,6 +265,11 @@ impl DataPlane {
         let mut next = self.proxy.next_deadline();
         if self.proxy.now >= self.published_at + PUBLISH_EVERY {
             self.publish();
+            // In silence, too, what is remembered gets older.
+            if self.proxy.remembers() {
+                let due = self.proxy.now + TIDY_EVERY;
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
         } else {
             let due = self.published_at + PUBLISH_EVERY;
             next = Some(next.map_or(due, |next| next.min(due)));
@@ -276,6 +296,7 @@ impl DataPlane {
     fn publish(&mut self) {
         self.proxy.count_cache();
         self.proxy.count_hold();
+        self.proxy.keep_journal_up();
         let report = self.report();
         let counters = &mut self.proxy.counters;
         counters.clients_open = report.clients as u64;
@@ -329,6 +350,7 @@ impl Future for DataPlane {
             }
         }
         this.inbox.set_holding(this.proxy.is_holding());
+        this.proxy.publish_journal();
         this.keep_time(cx);
         if this.proxy.is_draining() && this.proxy.clients.is_empty() {
             this.publish();

@@ -119,6 +119,13 @@ definitions! {
     LINKS = gauge("gripfast_links", Unit::Count, "Links to the primary open, by lane").by("lane", Lane::LINK_NAMES);
     LINK_DIALS = counter("gripfast_link_dials_total", Unit::Count, "Attempts to open a link, by outcome").by("outcome", DialOutcome::NAMES);
     LINKS_LOST = counter("gripfast_links_lost_total", Unit::Count, "Links that ended without our doing, by lane").by("lane", Lane::LINK_NAMES);
+    JOURNAL_WRITES = counter("gripfast_journal_writes_total", Unit::Count, "Acknowledged writes that were remembered, a transaction counting as one");
+    JOURNAL_DROPPED = counter("gripfast_journal_dropped_total", Unit::Count, "Remembered writes that were forgotten past a bound although no replica is known to have them");
+    JOURNAL_MISSED = counter("gripfast_journal_missed_total", Unit::Count, "Acknowledged writes that were not remembered, as their bytes were not at hand any more");
+    JOURNAL_RECORDS = gauge("gripfast_journal_records", Unit::Count, "Writes that are remembered");
+    JOURNAL_BYTES = gauge("gripfast_journal_bytes", Unit::Bytes, "Memory of the journal");
+    JOURNAL_OLDEST = gauge("gripfast_journal_oldest_seconds", Unit::Seconds, "How old the oldest remembered write is");
+    WRITES_AT_RISK = gauge("gripfast_writes_at_risk", Unit::Count, "Remembered writes that some replica may lack");
     PINNED_WAITING = gauge("gripfast_pinned_waiting_clients", Unit::Count, "Clients that wait for a pinned link");
     UPSTREAM_UP = gauge("gripfast_upstream_up", Unit::Count, "1 while a checked link to the primary is up, else 0");
     RECEIVED_BYTES = counter("gripfast_received_bytes_total", Unit::Bytes, "Bytes read from sockets, by side").by("side", Side::NAMES);

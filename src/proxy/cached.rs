@@ -112,7 +112,8 @@ impl Proxy {
     /// Looks at the clock; called wherever bytes arrive, so that what is done with them goes by the time of now.
     #[inline]
     pub(super) fn look_at_clock(&mut self) {
-        self.boot = self.clock.boot();
+        self.boot_micros = self.clock.boot_micros();
+        self.boot = self.boot_micros / 1_000;
     }
 
     /// Every key may have changed.

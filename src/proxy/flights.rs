@@ -294,6 +294,7 @@ impl Proxy {
             Whole::Partly(count) => return Ok(Step::Consumed(count)),
             Whole::Yes(count, reply) => (count, reply.unwrap_or_default()),
         };
+        self.journal_replies(index, 1, &reply, true);
         let awaited = self.links[index as usize].pop_awaited();
         self.note_replied(index, 1);
         match awaited.map(|awaited| awaited.what) {

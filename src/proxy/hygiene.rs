@@ -204,7 +204,8 @@ impl Proxy {
             as_resp2,
         };
         target.expect(id, What::Wrapped(Box::new(wrapped)));
-        self.note_sent(&request, link);
+        let length = MULTI.len() + request.bytes.len() + behind.len();
+        self.note_sent_within(&request, link, length);
         self.touch_link(link);
         Taken::Bytes(request.length)
     }
@@ -246,6 +247,7 @@ impl Proxy {
         wrapped.came.extend_from_slice(&frame);
         wrapped.left -= 1;
         let whole = wrapped.left == 0;
+        self.journal_replies(index, 1, &frame, true);
         self.note_replied(index, 1);
         if whole
             && let link = &mut self.links[index as usize]
@@ -304,6 +306,7 @@ impl Proxy {
         let bytes = &wrapped.request[..];
         let target = &mut self.links[index as usize];
         target.send(bytes, id, true, wrapped.as_resp2, &mut self.pool);
+        self.journal_sent(link, bytes.len());
         if let Parsed::Whole(_) = parse(bytes, &mut words) {
             let command = self.table.find(words.get(bytes, 0).unwrap_or_default());
             let found = touched(&command, bytes, &words);

@@ -8,6 +8,7 @@
 //!                     │     ▲ transactions.rs: MULTI, WATCH
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
+//!  acknowledged ─► journalled.rs ─► the journal
 //!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
 //!                               rewind_own.rs: and with it the transaction that was queued there
 //!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
@@ -36,6 +37,7 @@ mod flights;
 mod handshake;
 mod hold;
 mod hygiene;
+mod journalled;
 mod links;
 mod loss;
 mod maint;

@@ -60,6 +60,7 @@ impl Proxy {
         }
         match exec {
             true => {
+                self.journal_exec_sent(request.client, link, request.bytes);
                 self.note_exec(request.client, link);
                 self.ask_behind_exec(request.client, link);
             }

@@ -22,9 +22,18 @@ impl Proxy {
     /// A request was queued on a link just now: its place is the link's newest.
     #[inline]
     pub(super) fn note_sent(&mut self, request: &Request<'_>, link: LinkId) {
+        self.note_sent_within(request, link, request.bytes.len());
+    }
+
+    /// Like [`Proxy::note_sent`], where what was queued for the request has so many bytes.
+    pub(super) fn note_sent_within(&mut self, request: &Request<'_>, link: LinkId, length: usize) {
         let client = &mut self.clients[request.client as usize];
-        let target = &mut self.links[link.index as usize];
-        client.newest = target.asked;
+        let multi = client.is_queueing();
+        client.newest = self.links[link.index as usize].asked;
+        if request.command.access == Access::Write && !multi {
+            self.journal_sent(link, length);
+        }
+        let target = &self.links[link.index as usize];
         if self.cached.is_none() {
             return;
         }
@@ -34,7 +43,6 @@ impl Proxy {
         if announced && access != Access::Write {
             return;
         }
-        let multi = client.held.multi;
         self.note_fields(&request.command, request.word(0).unwrap_or_default());
         if multi {
             return self.note_queued(request);
@@ -134,6 +142,12 @@ impl Proxy {
     pub(super) fn note_replied(&mut self, index: u32, count: u32) {
         let link = &mut self.links[index as usize];
         link.replied += u64::from(count);
+        debug_assert!(
+            link.writes
+                .front()
+                .is_none_or(|write| write.place > link.replied),
+            "a write whose reply the journal has not seen"
+        );
         while let Some((place, _)) = link.pending.front()
             && *place <= link.replied
             && let Some((_, pending)) = link.pending.pop_front()

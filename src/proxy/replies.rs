@@ -198,6 +198,10 @@ impl Proxy {
                 self.dirty_clients.push(id.index);
             }
         }
+        if run.frames > 0 {
+            self.journal_replies(index, run.frames, bytes, before.at_boundary());
+        }
+        let link = &mut self.links[index as usize];
         if run.frames == left {
             link.pop_awaited();
         } else if run.frames > 0
@@ -376,6 +380,8 @@ impl Proxy {
         }
         if run.frames == 1 {
             let accepted = bytes[0] != b'-';
+            self.journal_replies(index, 1, bytes, true);
+            let link = &mut self.links[index as usize];
             let popped = link.pop_awaited();
             self.note_replied(index, 1);
             match popped {

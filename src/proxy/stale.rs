@@ -131,7 +131,8 @@ impl Proxy {
     pub(super) fn note_link_gone(&mut self, index: u32) {
         let link = &self.links[index as usize];
         if self.cached.is_some() && link.lane == Lane::Tracked {
-            self.boot = self.clock.boot();
+            self.look_at_clock();
+            let link = &self.links[index as usize];
             self.stale.note(link, self.boot);
         }
     }
@@ -258,9 +259,13 @@ impl Proxy {
                 .cached
                 .as_mut()
                 .map(|cached| cached.core.write_sent(&touch.key));
+            let effect = touch.request(true);
             target.expect(ClientId::NOBODY, What::Touched(Box::new(touch)));
+            let asked = target.asked;
+            self.journal_sent_as(link, &effect);
             if let Some(slot) = slot {
-                target.pending.push_back((target.asked, Pending::One(slot)));
+                let target = &mut self.links[link.index as usize];
+                target.pending.push_back((asked, Pending::One(slot)));
             }
             self.touch_link(link);
         }

@@ -13,6 +13,8 @@ use crate::command::ttl::Rules;
 use crate::config::Config;
 use crate::downstream::client::Client;
 use crate::id::{ClientId, LinkId};
+use crate::journal::Micros;
+use crate::journal::progress::Progress;
 use crate::metrics::Counters;
 use crate::outbox::Pool;
 use crate::reactor::Ready;
@@ -24,6 +26,7 @@ use crate::upstream::registry::Registry;
 use super::cached::Cached;
 use super::hold::Failover;
 use super::hygiene::Hygiene;
+use super::journalled::Journalled;
 use super::loss::Verdict;
 use super::maint::Notices;
 use super::stale::Stale;
@@ -62,9 +65,13 @@ pub struct Proxy {
     pub(super) cached: Option<Box<Cached>>,
     /// What is asked of sessions; none when nothing is.
     pub(super) hygiene: Option<Box<Hygiene>>,
+    /// Acknowledged writes; none where none are remembered.
+    pub(super) journal: Option<Box<Journalled>>,
     pub(super) clock: Box<dyn Clock>,
     /// The boot clock when bytes were looked at last.
     pub(super) boot: Millis,
+    /// The same, finer.
+    pub(super) boot_micros: Micros,
     /// Where replies are rewritten that are for several clients.
     pub(super) rewritten: Vec<u8>,
     /// Replies that were too large to be kept.
@@ -123,10 +130,12 @@ impl Proxy {
         mut entropy: Entropy,
         clock: Box<dyn Clock>,
         ready: Arc<Ready>,
+        progress: Arc<Progress>,
     ) -> Self {
         let primary = switch::configured(&config);
         let cached = Cached::new(&config, Entropy::from_seed(entropy.next_u64()));
         let hygiene = Hygiene::new(Rules::new(&config.sessions, Abilities::default()));
+        let journal = Journalled::new(&config, progress);
         let mut registry = Registry::new(entropy);
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
@@ -152,7 +161,9 @@ impl Proxy {
             words: Words::default(),
             cached,
             hygiene,
+            journal,
             boot: clock.boot(),
+            boot_micros: clock.boot_micros(),
             clock,
             rewritten: Vec::new(),
             oversized: 0,

@@ -2,7 +2,7 @@
 //! server of their own.
 
 use crate::command::keys::Touched;
-use crate::command::table::Kind;
+use crate::command::table::{Access, Kind};
 use crate::downstream::client::QueuedKeys;
 use crate::error;
 use crate::id::LinkId;
@@ -112,9 +112,11 @@ impl Proxy {
         if client.upload.is_none() && !client.raw {
             // The entry was queued before its bytes: it ends here.
             link.push_bytes(&input[..count], &mut self.pool);
+            let end = link.output.queued();
             if let Some(last) = link.awaited.back_mut() {
-                last.end = link.output.queued();
+                last.end = end;
             }
+            link.end_upload(end);
             if self.clients[index as usize].held.multi {
                 self.note_queued_upload(index, own);
             }
@@ -236,7 +238,10 @@ impl Proxy {
             let keys = command.keys;
             keys.first == 1 && keys.last == 1 && words.len() > 1
         });
-        let multi = self.clients[index as usize].held.multi;
+        let multi = self.clients[index as usize].is_queueing();
+        if !multi && command.is_some_and(|command| command.access == Access::Write) {
+            self.journal_sent(link, 0);
+        }
         let found = match one_key {
             Some(_) => Touched::Keys {
                 first: 1,

@@ -63,6 +63,9 @@ impl Proxy {
                     as_resp2,
                 },
             );
+            if self.journal.is_some() && self.holds_writes(block) {
+                self.journal_sent(link, request.bytes.len() + block.len());
+            }
             self.note_block(request.client, link, block);
             for key in judged.map_or(&[][..], |judged| &judged.asked) {
                 self.ask_ttl(link, key);

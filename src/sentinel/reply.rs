@@ -137,6 +137,28 @@ pub(super) fn node(replication: &Fields, server: &Fields) -> Option<Node> {
     })
 }
 
+/// A primary's replication stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Name of the history that it belongs to.
+    pub replid: String,
+    /// Its end, in bytes.
+    pub offset: i64,
+    /// Who gets it.
+    pub replicas: Vec<Attached>,
+}
+
+/// Reads a primary's INFO, section `replication`; `None` where it is no primary, or does not say.
+pub fn stream(value: &Value) -> Option<Stream> {
+    let replication = info(value)?;
+    let is_primary = role(replication.get("role")?)? == Role::Primary;
+    Some(Stream {
+        replid: filled(&replication, "master_replid").filter(|_| is_primary)?,
+        offset: replication.get("master_repl_offset")?.parse().ok()?,
+        replicas: attached(&replication),
+    })
+}
+
 /// Reads the reply of HELLO of a node that shows no INFO to us: the role is there, a history is not.
 pub(super) fn node_of_hello(hello: &Value) -> Option<Node> {
     let items = match hello {
@@ -261,6 +283,17 @@ mod tests {
         }
         let flags = Fields::from([("flags".into(), "s_down,master,o_down".into())]);
         assert!(has_flag(&flags, "o_down") && !has_flag(&flags, "down"));
+    }
+
+    #[test]
+    fn a_stream_is_a_primarys() {
+        let text = "# Replication\r\nrole:master\r\nslave0:ip=10.0.0.2,port=6379,state=online,offset=90,lag=1\r\nmaster_replid:A\r\nmaster_repl_offset:100\r\n";
+        let read = |text: &str| stream(&Value::BulkString(text.into()));
+        let found = read(text).unwrap();
+        assert_eq!((&*found.replid, found.offset), ("A", 100));
+        assert_eq!((found.replicas.len(), found.replicas[0].offset), (1, 90));
+        assert_eq!(read(&text.replace("master\r", "slave\r")), None);
+        assert_eq!(read(&text.replace("_replid:A", "_replid:")), None);
     }
 
     #[test]

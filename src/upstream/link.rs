@@ -14,6 +14,7 @@ use crate::cache::core::Tracking;
 use crate::cache::entry::Millis;
 use crate::cache::fence::SlotId;
 use crate::id::ClientId;
+use crate::journal::Micros;
 use crate::outbox::Pool;
 use crate::reactor::Bell;
 use crate::resp::{Protocol, Scanner};
@@ -50,6 +51,31 @@ pub enum Pending {
     Many(Box<[SlotId]>),
     /// Of any.
     Everything,
+}
+
+/// A request on its way that may change data, for the journal.
+#[derive(Debug)]
+pub struct Write {
+    /// The place of its reply.
+    pub place: u64,
+    /// When it was sent.
+    pub sent_at: Micros,
+    /// Its bytes.
+    pub written: Written,
+}
+
+/// Where the bytes of such a request are.
+#[derive(Debug)]
+pub enum Written {
+    /// In the link's output.
+    There {
+        /// The place of the first.
+        start: u64,
+        /// The place behind the last.
+        end: u64,
+    },
+    /// Here; empty where they are nowhere any more.
+    Here(Box<[u8]>),
 }
 
 /// What a tracked link's probes are at.
@@ -124,6 +150,8 @@ pub struct Link {
     pub replied: u64,
     /// Requests that may change keys, by the place of their reply.
     pub pending: VecDeque<(u64, Pending)>,
+    /// Requests that may change data, for the journal, in the order of their replies.
+    pub writes: VecDeque<Write>,
     /// What is known of the server's tracking on it.
     pub tracking: Tracking,
     /// Its probes.
@@ -199,6 +227,7 @@ impl Link {
             asked: 0,
             replied: 0,
             pending: VecDeque::new(),
+            writes: VecDeque::new(),
             tracking: Tracking {
                 serial,
                 ..Tracking::default()
@@ -299,6 +328,19 @@ impl Link {
     /// Returns the requests of the newest entry, if they are all still here.
     pub fn newest_requests(&self) -> Option<&[u8]> {
         self.output.between(self.newest_start, self.output.queued())
+    }
+
+    /// The newest request's bytes, which were queued one by one, end here.
+    pub fn end_upload(&mut self, queued: u64) {
+        if let Some(Write {
+            place,
+            written: Written::There { end, .. },
+            ..
+        }) = self.writes.back_mut()
+            && *place == self.asked
+        {
+            *end = queued;
+        }
     }
 
     /// Makes the next reply nobody's; the requests up to `end` are done with when it has come.

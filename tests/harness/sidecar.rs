@@ -151,6 +151,16 @@ impl Sidecar {
         Some((code, body.to_owned()))
     }
 
+    /// Returns a metric as last published, by its name and, where it has one, its label.
+    pub fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.admin("/metrics").expect("the admin port answers");
+        let value = text.lines().find_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            (name == series).then(|| value.parse().expect("a number"))
+        });
+        value.unwrap_or_else(|| panic!("no {series} in {text}"))
+    }
+
     /// Announces warnings or errors that hold `text`: they do not fail the test from now on.
     pub fn announce(&mut self, text: &str) {
         self.announced.push(text.to_owned());

@@ -49,6 +49,8 @@ impl Sides {
 fn answer(mut client: Client, bytes: &[u8]) -> Option<Vec<u8>> {
     let _ = client.try_send(bytes);
     let _ = client.try_send(b"QUIT\r\n");
+    // Not at once: while requests are held, as on a machine that is too busy, who sends no more is taken for one that has gone.
+    client.is_silent_for(Duration::from_millis(500));
     client.finish();
     client.read_timeout(Duration::from_secs(5));
     client.rest()

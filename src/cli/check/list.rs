@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
-    Admin, Cache, Config, Credentials, Hold, Listen, Log, LogFormat, Ratio, RequireTtl, Sessions,
-    Source, Touch, Upstream,
+    Admin, Cache, Config, Credentials, Hold, Journal, Listen, Log, LogFormat, Ratio, RequireTtl,
+    Sessions, Source, Touch, Upstream,
 };
 
 /// Lists every key as it would be in force.
@@ -16,6 +16,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
         touch,
         sessions,
         hold,
+        journal,
         admin,
         log,
         shutdown_grace,
@@ -26,6 +27,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
     list_touch(touch, out)?;
     list_sessions(sessions, out)?;
     list_hold(hold, out)?;
+    list_journal(journal, config.keeps_journal(), out)?;
     list_admin(admin, out)?;
     list_log(log, out)?;
     writeln!(out, "shutdown:")?;
@@ -139,6 +141,23 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         None => writeln!(out, "  deadline_ms: null")?,
     }
     writeln!(out, "  stale_grace_ms: {}", stale_grace.as_millis())
+}
+
+fn list_journal(journal: &Journal, enabled: bool, out: &mut String) -> fmt::Result {
+    let Journal {
+        // What it means depends on the mode.
+        enabled: _,
+        bytes_max,
+        records_max,
+        age_max,
+        retain,
+    } = journal;
+    writeln!(out, "journal:")?;
+    writeln!(out, "  enabled: {enabled}")?;
+    writeln!(out, "  bytes_max: {bytes_max}")?;
+    writeln!(out, "  records_max: {records_max}")?;
+    writeln!(out, "  age_max_s: {}", age_max.as_secs())?;
+    writeln!(out, "  retain_s: {}", retain.as_secs())
 }
 
 fn list_admin(admin: &Admin, out: &mut String) -> fmt::Result {

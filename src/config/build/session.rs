@@ -1,4 +1,5 @@
-//! The sections about sessions: what is kept of them, how they are touched, which keys they are, what is held of them.
+//! The sections about sessions: what is kept of them, how they are touched, which keys they are, what is held of them,
+//! what is remembered of writes to them.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_yaml::Value;
 use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
-use crate::config::{Cache, Hold, RequireTtl, Sessions, Touch, Warning};
+use crate::config::{Cache, Hold, Journal, RequireTtl, Sessions, Touch, Warning};
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
 const TTL_MAX_S: u64 = 315_360_000;
@@ -119,6 +120,29 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
         bytes_max: bytes_max.map_or(default.bytes_max, size),
         deadline: deadline.map(Duration::from_millis),
         stale_grace: stale_grace.map_or(default.stale_grace, Duration::from_millis),
+    }
+}
+
+pub(super) fn journal(root: &mut Section, findings: &mut Findings) -> Journal {
+    let default = Journal::default();
+    let problems = &mut findings.problems;
+    let mut section = root.section("journal", Shown::Plain, problems);
+    let enabled = section.take("enabled", Shown::Plain, problems, parse::flag);
+    let bytes = parse::number(1 << 20..=1 << 40, "bytes");
+    let bytes_max = section.take("bytes_max", Shown::Plain, problems, bytes);
+    let records = parse::number(1..=1_000_000_000, "records");
+    let records_max = section.take("records_max", Shown::Plain, problems, records);
+    let age = parse::number(1..=86_400, "seconds");
+    let age_max = section.take("age_max_s", Shown::Plain, problems, age);
+    let retain = parse::number(0..=3_600, "seconds");
+    let retain = section.take("retain_s", Shown::Plain, problems, retain);
+    section.finish(problems);
+    Journal {
+        enabled: enabled.or(default.enabled),
+        bytes_max: bytes_max.map_or(default.bytes_max, size),
+        records_max: records_max.map_or(default.records_max, size),
+        age_max: age_max.map_or(default.age_max, Duration::from_secs),
+        retain: retain.map_or(default.retain, Duration::from_secs),
     }
 }
 

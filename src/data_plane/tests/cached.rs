@@ -163,6 +163,24 @@ async fn a_write_on_another_lane_and_a_read_there_count_as_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_behind_an_exec_spoils_by_itself() {
+    let world = start().await;
+    let (mut writer, mut reader) = (world.connect().await, world.connect().await);
+    writer.ask("MULTI").await;
+    writer.ask("SET b 1").await;
+    world.redis.hold("GET");
+    reader.send("GET a").await;
+    settle().await;
+    writer.send("EXEC\nSET a 2").await;
+    writer.replies(2).await;
+    world.redis.release("GET");
+    reader.reply().await;
+    settle().await;
+    reader.ask("GET a").await;
+    assert_eq!(arrived(&world, "GET a"), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transaction_on_the_own_link_spoils_at_exec() {
     let world = start().await;
     let (mut writer, mut reader) = (world.connect().await, world.connect().await);

@@ -8,6 +8,7 @@ mod cached;
 mod client;
 mod drain;
 mod hold;
+mod journal;
 mod limits;
 mod loss;
 mod maint;

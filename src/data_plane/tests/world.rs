@@ -42,8 +42,8 @@ struct MovableClock {
 }
 
 impl Clock for MovableClock {
-    fn boot(&self) -> u64 {
-        self.clock.boot()
+    fn boot_micros(&self) -> u64 {
+        self.clock.boot_micros()
     }
 
     fn wall(&self) -> u64 {
@@ -91,6 +91,7 @@ impl World {
         config.cache.bytes = 0;
         // What is about errors, too; what is about holds sets a deadline.
         config.hold.deadline = Some(Duration::ZERO);
+        config.journal.enabled = Some(true);
         change(&mut config);
         let (handle, inbox) = Handle::channel();
         let recorder = Recorder::new();

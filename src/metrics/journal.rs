@@ -1,0 +1,60 @@
+//! What is counted of the journal.
+
+use metrics::{Counter, Gauge};
+
+use super::{Recorder, definitions};
+
+/// What the data thread has counted since it started, and how things stand (the last four fields).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalCounters {
+    /// Acknowledged writes that were added.
+    pub added: u64,
+    /// Those that were forgotten although no replica is known to have them.
+    pub dropped: u64,
+    /// Acknowledged writes that were not added, as their bytes were not at hand any more.
+    pub missed: u64,
+    /// How many are remembered now.
+    pub records: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How old the oldest is, in milliseconds.
+    pub oldest_ms: u64,
+    /// How many of them some replica may lack.
+    pub at_risk: u64,
+}
+
+/// The data thread's handles for them.
+#[derive(Debug)]
+pub(super) struct JournalMetrics {
+    added: Counter,
+    dropped: Counter,
+    missed: Counter,
+    records: Gauge,
+    bytes: Gauge,
+    oldest: Gauge,
+    at_risk: Gauge,
+}
+
+impl JournalMetrics {
+    pub(super) fn new(recorder: &Recorder) -> Self {
+        Self {
+            added: recorder.counter(&definitions::JOURNAL_WRITES),
+            dropped: recorder.counter(&definitions::JOURNAL_DROPPED),
+            missed: recorder.counter(&definitions::JOURNAL_MISSED),
+            records: recorder.gauge(&definitions::JOURNAL_RECORDS),
+            bytes: recorder.gauge(&definitions::JOURNAL_BYTES),
+            oldest: recorder.gauge(&definitions::JOURNAL_OLDEST),
+            at_risk: recorder.gauge(&definitions::WRITES_AT_RISK),
+        }
+    }
+
+    pub(super) fn flush(&self, counters: &JournalCounters) {
+        self.added.absolute(counters.added);
+        self.dropped.absolute(counters.dropped);
+        self.missed.absolute(counters.missed);
+        self.records.set(counters.records as f64);
+        self.bytes.set(counters.bytes as f64);
+        self.oldest.set(counters.oldest_ms as f64 / 1_000.0);
+        self.at_risk.set(counters.at_risk as f64);
+    }
+}

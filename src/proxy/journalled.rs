@@ -1,0 +1,275 @@
+//! Acknowledged writes on their way to the journal ([`crate::journal`]): noted when they are sent, added when they are answered, in
+//! the turn in which their clients hear of it.
+//!
+//! A request is added with the bytes that went to the server, a transaction from MULTI to EXEC as one. What an error
+//! answers has left nothing. A client with a connection of its own (`Client::raw`) is not followed: it writes like
+//! somebody else's.
+
+use std::sync::Arc;
+
+use crate::command::table::Access;
+use crate::config::Config;
+use crate::id::LinkId;
+use crate::journal::progress::Progress;
+use crate::journal::ring::{Bounds, REPLY_BYTES_MAX, Record, Ring};
+use crate::journal::samples::{Sample, Samples};
+use crate::journal::{Micros, Seq};
+use crate::metrics::JournalCounters;
+use crate::resp::{Scanner, value};
+use crate::upstream::link::{Link, Write, Written};
+
+use super::Proxy;
+use super::owed::split;
+
+/// The journal as the data path holds it.
+pub(super) struct Journalled {
+    pub(super) ring: Ring,
+    pub(super) samples: Samples,
+    progress: Arc<Progress>,
+    retain: Micros,
+    age_max: Micros,
+    /// Writes that were forgotten although no replica is known to have them.
+    dropped: u64,
+    /// Acknowledged writes whose bytes were not at hand any more.
+    missed: u64,
+}
+
+impl Journalled {
+    /// Makes an empty one; `None` where none is wanted.
+    pub(super) fn new(config: &Config, progress: Arc<Progress>) -> Option<Box<Self>> {
+        let wanted = &config.journal;
+        let bounds = Bounds {
+            bytes: wanted.bytes_max,
+            records: wanted.records_max,
+        };
+        config.keeps_journal().then(|| {
+            Box::new(Self {
+                ring: Ring::new(bounds),
+                samples: Samples::default(),
+                progress,
+                retain: wanted.retain.as_micros() as Micros,
+                age_max: wanted.age_max.as_micros() as Micros,
+                dropped: 0,
+                missed: 0,
+            })
+        })
+    }
+
+    fn add(&mut self, record: &Record<'_>, now: Micros) {
+        let oldest = self.ring.oldest();
+        self.ring.add(record, now);
+        self.count_dropped(oldest);
+    }
+
+    /// Counts what was dropped since `oldest` was the oldest.
+    fn count_dropped(&mut self, oldest: Seq) {
+        let now = self.ring.oldest();
+        if now != oldest {
+            self.dropped += self.samples.at_risk(oldest, now - 1);
+        }
+    }
+
+    fn at_risk(&self) -> u64 {
+        self.samples.at_risk(self.ring.oldest(), self.ring.newest())
+    }
+
+    fn tidy(&mut self, now: Micros) {
+        let oldest = self.ring.oldest();
+        let (samples, retain, age_max) = (&self.samples, self.retain, self.age_max);
+        let confirmed = |first, last| samples.at_risk(first, last) == 0;
+        self.ring.tidy(confirmed, retain, age_max, now);
+        self.count_dropped(oldest);
+    }
+}
+
+impl Proxy {
+    /// A request that may change data was queued on a link just now: it takes the last so many bytes of its output, and its
+    /// reply is the newest that is awaited.
+    #[inline]
+    pub(super) fn journal_sent(&mut self, link: LinkId, length: usize) {
+        if self.journal.is_some() {
+            let target = &mut self.links[link.index as usize];
+            let end = target.output.queued();
+            let start = end - length as u64;
+            self.journal_written(link, Written::There { start, end });
+        }
+    }
+
+    /// Like [`Proxy::journal_sent`], where the journal is to have other bytes than the link.
+    pub(super) fn journal_sent_as(&mut self, link: LinkId, request: &[u8]) {
+        if self.journal.is_some() {
+            self.journal_written(link, Written::Here(request.into()));
+        }
+    }
+
+    fn journal_written(&mut self, link: LinkId, written: Written) {
+        let sent_at = self.boot_micros;
+        let target = &mut self.links[link.index as usize];
+        target.writes.push_back(Write {
+            place: target.asked,
+            sent_at,
+            written,
+        });
+    }
+
+    /// EXEC of a client's transaction was queued on its own link just now.
+    pub(super) fn journal_exec_sent(&mut self, client: u32, link: LinkId, exec: &[u8]) {
+        const LOST: &[u8] = b"";
+        let Some(transcript) = &self.clients[client as usize].transcript else {
+            return;
+        };
+        if self.journal.is_none() {
+            return;
+        }
+        if transcript.cut {
+            // More than is remembered: its bytes are nowhere.
+            return self.journal_sent_as(link, LOST);
+        }
+        if self.holds_writes(&transcript.bytes) {
+            let block = [&transcript.bytes[..], exec].concat();
+            self.journal_sent_as(link, &block);
+        }
+    }
+
+    /// Tells whether one of these requests may change data.
+    pub(super) fn holds_writes(&self, requests: &[u8]) -> bool {
+        let writes = |name: &[u8]| self.table.find(name).access == Access::Write;
+        let requests = split(requests, 0);
+        requests.iter().any(|request| writes(request.name()))
+    }
+
+    /// So many whole replies of a link have come, and are about to be counted as given: writes among them are added to the
+    /// journal. `begins` says whether the bytes begin with a reply, and not in the middle of one.
+    #[inline]
+    pub(super) fn journal_replies(&mut self, index: u32, frames: u32, bytes: &[u8], begins: bool) {
+        let link = &self.links[index as usize];
+        let last = link.replied + u64::from(frames);
+        if link.writes.front().is_some_and(|write| write.place <= last) {
+            self.journal_writes(index, last, bytes, begins);
+        }
+    }
+
+    fn journal_writes(&mut self, index: u32, last: u64, mut bytes: &[u8], begins: bool) {
+        let (link, now) = (&mut self.links[index as usize], self.boot_micros);
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        let mut scanner = Scanner::default();
+        let mut at = link.replied + u64::from(begins);
+        while let Some(write) = link.writes.front().filter(|write| write.place <= last) {
+            let place = write.place;
+            // Where the bytes begin in the middle of a reply, nothing is known of that one.
+            let mut reply = &b""[..];
+            while begins && at <= place {
+                let Ok(run) = scanner.run(bytes, 1) else {
+                    break;
+                };
+                (reply, bytes) = bytes.split_at(run.consumed);
+                at += 1;
+            }
+            if let Some(write) = link.writes.pop_front()
+                && !value::is_error(reply)
+            {
+                add(journal, link, &write, reply, now);
+            }
+        }
+    }
+
+    /// Returns what is remembered: requests, words between blanks, and how their replies begin.
+    #[cfg(test)]
+    pub fn remembered(&self) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let shown = |record: Record<'_>| {
+            let requests = split(record.request, 0);
+            let lines = requests
+                .iter()
+                .map(|request| text(&request.line().join(&b' ')));
+            let lines: Vec<String> = lines.collect();
+            (lines.join("; "), text(record.reply))
+        };
+        let journal = self.journal.as_ref().expect("there is a journal");
+        journal
+            .ring
+            .from(0)
+            .map(|(_, record)| shown(record))
+            .collect()
+    }
+
+    /// Another primary: what was sent before is no matter of its replicas.
+    pub fn begin_era(&mut self, generation: u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.samples.begin(generation, journal.ring.newest() + 1);
+            journal.progress.begin(generation);
+        }
+    }
+
+    /// The same primary, under another address.
+    pub fn rename_era(&mut self, generation: u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.samples.rename(generation);
+            journal.progress.begin(generation);
+        }
+    }
+
+    /// Takes in how far the replicas are.
+    pub fn sampled(&mut self, sample: Sample) {
+        if let Some(journal) = &mut self.journal {
+            journal.samples.take(sample);
+        }
+    }
+
+    /// Tells whether any write is remembered.
+    pub fn remembers(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| !journal.ring.is_empty())
+    }
+
+    /// Tells the control thread how far the journal has come, at the end of a turn.
+    #[inline]
+    pub fn publish_journal(&self) {
+        if let Some(journal) = &self.journal {
+            journal
+                .progress
+                .publish(journal.ring.newest(), journal.at_risk());
+        }
+    }
+
+    /// Forgets what is done with, some times a second, and counts what is there.
+    pub fn keep_journal_up(&mut self) {
+        self.look_at_clock();
+        let now = self.boot_micros;
+        if let Some(journal) = &mut self.journal {
+            journal.tidy(now);
+            let oldest = journal.ring.oldest_at();
+            self.counters.journal = JournalCounters {
+                added: journal.ring.newest(),
+                dropped: journal.dropped,
+                missed: journal.missed,
+                records: journal.ring.len() as u64,
+                bytes: journal.ring.bytes() as u64,
+                oldest_ms: oldest.map_or(0, |at| now.saturating_sub(at) / 1_000),
+                at_risk: journal.at_risk(),
+            };
+        }
+    }
+}
+
+fn add(journal: &mut Journalled, link: &Link, write: &Write, reply: &[u8], now: Micros) {
+    let request = match &write.written {
+        Written::There { start, end } => link.output.between(*start, *end),
+        Written::Here(request) => Some(&request[..]),
+    };
+    let Some(request) = request.filter(|request| !request.is_empty()) else {
+        journal.missed += 1;
+        return;
+    };
+    let kept = &reply[..reply.len().min(REPLY_BYTES_MAX)];
+    let record = Record {
+        sent_at: write.sent_at,
+        database: link.database,
+        request,
+        reply: kept,
+        whole: !reply.is_empty() && kept.len() == reply.len(),
+    };
+    journal.add(&record, now);
+}
