@@ -248,6 +248,8 @@ pub struct Hold {
     pub deadline: Option<Duration>,
     /// How old a reply may be that is served meanwhile.
     pub stale_grace: Duration,
+    /// Whether a replica is asked for what no reply is kept of.
+    pub ask_replica: bool,
 }
 
 impl Hold {
@@ -265,6 +267,7 @@ impl Default for Hold {
             bytes_max: 64 << 20,
             deadline: None,
             stale_grace: Duration::from_secs(60),
+            ask_replica: false,
         }
     }
 }

@@ -152,6 +152,7 @@ async fn follow(
                 }
                 Update::Failover(event) => data.failover(event).await,
                 Update::DownAfter(time) => data.down_after(time).await,
+                Update::Replica(address) => data.replica(address).await,
             }
         }
     };

@@ -43,6 +43,8 @@ pub enum Message {
     Failover(Event),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
+    /// Another replica is furthest, or none is there any more.
+    Replica(Option<HostPort>),
     /// How far the replicas are.
     Sampled(Sample),
     /// Show what the journal remembers, for tests.
@@ -148,6 +150,11 @@ impl Handle {
         let (answer, remembered) = oneshot::channel();
         let _ = self.messages.send(Message::Remembered(answer)).await;
         remembered.await.expect("the data thread lives")
+    }
+
+    /// Says which replica is furthest.
+    pub async fn replica(&self, address: Option<HostPort>) {
+        let _ = self.messages.send(Message::Replica(address)).await;
     }
 
     /// Asks for a report; `None` when the data thread has ended.

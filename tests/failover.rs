@@ -69,6 +69,8 @@ scenarios! {
     isolated_on_7_0: isolated on "redis-7.0";
     everything_killed_on_7_0: everything_killed on "redis-7.0";
     called_off_on_7_0: called_off on "redis-7.0";
+    replica_asked_on_7_0: replica_asked on "redis-7.0";
+    replica_asked_on_valkey: replica_asked on "valkey-9.1";
     never_elected_on_7_0: never_elected on "redis-7.0";
     no_quorum_on_7_0: no_quorum on "redis-7.0";
 }

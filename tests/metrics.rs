@@ -167,7 +167,7 @@ fn flush_publishes_each_count_under_its_label() {
         links_lost: [61, 62, 63, 0],
         received_bytes: [71, 72],
         sent_bytes: [81, 82],
-        session_reads: [101, 102, 103, 104, 105],
+        session_reads: [101, 102, 103, 104, 105, 106],
         touches: [111, 112, 113],
         ttl_findings: [115, 116],
         cache_invalidations: 120,

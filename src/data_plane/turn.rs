@@ -136,6 +136,7 @@ impl DataPlane {
                 Message::Failover(event) => self.proxy.failover(event),
                 Message::DownAfter(time) => self.proxy.learn_down_after(time),
                 Message::Sampled(sample) => self.proxy.sampled(sample),
+                Message::Replica(address) => self.proxy.learn_replica(address),
                 #[cfg(test)]
                 Message::Remembered(answer) => {
                     let _ = answer.send(self.proxy.remembered());

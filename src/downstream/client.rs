@@ -210,6 +210,8 @@ pub struct Client {
     pub restore: bool,
     /// What it watched was lost with a link: its next EXEC is answered as if something had changed.
     pub watch_lost: bool,
+    /// When it has asked a replica and got no answer of use ([`crate::proxy`] counts these times); 0 = it has not.
+    pub asked_replica: u32,
     /// Since when what is in flight may wait in the server.
     pub blocked_since: Option<Instant>,
     /// The transaction (or WATCH) was lost together with its link: refused until the client ends it.
@@ -279,6 +281,7 @@ impl Client {
             transcript: None,
             restore: false,
             watch_lost: false,
+            asked_replica: 0,
             blocked_since: None,
             poisoned: false,
             notified: None,

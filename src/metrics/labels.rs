@@ -113,6 +113,8 @@ label! {
         Hit = "hit",
         /// Answered from the cache while requests are held.
         StaleHit = "stale_hit",
+        /// Answered by a replica while requests are held.
+        Replica = "replica",
         /// Answered with the reply to the same read of another client, which was under way.
         Coalesced = "coalesced",
         /// Sent, and its reply may be kept.

@@ -109,6 +109,9 @@ impl Proxy {
         if effects.ended {
             self.end_hold();
         }
+        if effects.ended || sheds {
+            self.leave_replica();
+        }
         if effects.release {
             self.release_held();
         }
@@ -173,6 +176,9 @@ impl Proxy {
             return None;
         }
         if let Some(taken) = self.answer_held(request, scope) {
+            return Some(taken);
+        }
+        if let Some(taken) = self.ask_replica(request, scope) {
             return Some(taken);
         }
         Some(self.no_primary(request))

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use crate::downstream::client::Stall;
 use crate::id::LinkId;
 use crate::reactor::Token;
+use crate::seam::HostPort;
 use crate::upstream::connect::{self, Profile};
 use crate::upstream::link::{Lane, Link};
 use crate::upstream::registry::Health;
@@ -12,14 +13,20 @@ use crate::upstream::registry::Health;
 use super::{LINK_OUTPUT_SOFT, Proxy};
 
 impl Proxy {
-    /// Opens a link and returns its id; requests may be queued on it at once.
+    /// Opens a link to the primary and returns its id; requests may be queued on it at once.
     pub(super) fn open(&mut self, lane: Lane, profile: Profile) -> LinkId {
+        let primary = self.primary.clone();
+        let known = "nothing is dialled while health says that the primary is awaited";
+        self.open_to(&primary.expect(known), lane, profile)
+    }
+
+    /// Opens a link to a server.
+    pub(super) fn open_to(&mut self, address: &HostPort, lane: Lane, profile: Profile) -> LinkId {
         self.serial = self.serial.wrapping_add(1);
         let (protocol, database) = (profile.protocol, profile.database);
-        let primary = self.primary.as_ref();
         let establishing = Box::pin(connect::start(
             &*self.dial,
-            primary.expect("nothing is dialled while health says that the primary is awaited"),
+            address,
             &self.config.upstream.credentials,
             profile,
         ));
@@ -69,7 +76,7 @@ impl Proxy {
         }
         let (protocol, name) = match lane {
             Lane::Tracked => (Protocol::Resp3, "gripfast-tracked"),
-            Lane::General | Lane::Pinned => (protocol, "gripfast-general"),
+            Lane::General | Lane::Pinned | Lane::Replica => (protocol, "gripfast-general"),
         };
         let link = self.open(
             lane,
@@ -77,6 +84,7 @@ impl Proxy {
                 protocol,
                 database,
                 run_id: self.run_id.clone(),
+                replica: false,
                 name: Some(name),
             },
         );

@@ -34,6 +34,9 @@ impl Proxy {
         };
         self.counters.link_dials[outcome.index()] += 1;
         let link = &self.links[index as usize];
+        if link.lane == Lane::Replica {
+            return self.end_link(index, Fate::TakenBack);
+        }
         let probe = link.lane == Lane::Tracked && link.database == 0;
         if probe {
             let reason = with_cause(error);
@@ -172,7 +175,7 @@ impl Proxy {
             let (count, write) = match what {
                 What::Replies { count, write, .. } => (count, write),
                 What::Head { count } => (count, true),
-                What::Flight { .. } | What::Flights { .. } => (1, false),
+                What::Flight { .. } | What::Flights { .. } | What::Replica { .. } => (1, false),
                 What::Proof { write, .. } => (1, write),
                 What::Counted { .. }
                 | What::Refreshed { .. }

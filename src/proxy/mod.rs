@@ -13,7 +13,8 @@
 //!                               rewind_own.rs: and with it the transaction that was queued there
 //!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
 //!  no primary ──► hold.rs ────► the request waits in its client's input, or
-//!                 stale.rs ───► is answered from the cache
+//!                 stale.rs ───► is answered from the cache, or
+//!                 replica.rs ─► is asked of a replica
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
 //!  hold ────────► maint.rs ──── clients that want to know are told
 //! ```
@@ -48,6 +49,7 @@ mod pool;
 mod probes;
 mod reads;
 mod refusal;
+mod replica;
 mod replies;
 mod requests;
 mod rewind;

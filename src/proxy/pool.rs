@@ -122,6 +122,7 @@ impl Proxy {
                 protocol,
                 database,
                 run_id: self.run_id.clone(),
+                replica: false,
                 name: None,
             },
         )

@@ -66,6 +66,7 @@ impl Proxy {
         bytes: &[u8],
     ) -> Result<Taking, ReplyError> {
         let link = &self.links[index as usize];
+        let lane = link.lane;
         let Some(front) = link.awaited.front() else {
             return Ok(Taking::Passes);
         };
@@ -84,7 +85,10 @@ impl Proxy {
         if !bytes.contains(&b'\n') {
             return Ok(Taking::Starved);
         }
-        if let Some(scope) = scope {
+        // A replica that has lost its primary may refuse, too: that says nothing of a primary.
+        if let Some(scope) = scope
+            && lane != Lane::Replica
+        {
             self.counters.hold.refused += 1;
             self.failover_event(Event::Refused(scope));
         }

@@ -143,6 +143,10 @@ impl Proxy {
                     self.keep_head(index, id, count, bytes)
                 }
                 What::Refreshed { .. } => self.pass_refreshed(index, bytes),
+                What::Replica { read } => {
+                    let (id, read) = (*client, *read);
+                    self.pass_from_replica(index, id, read, bytes)
+                }
                 What::Exec { .. } => self.pass_exec(index, bytes),
                 What::Wrapped(_) => self.pass_wrapped(index, bytes),
                 What::Landing(_)
@@ -474,7 +478,7 @@ fn line_of(bytes: &[u8]) -> &[u8] {
 }
 
 /// Returns the frame that bytes begin with, if it is whole.
-fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn first_frame(bytes: &[u8]) -> Option<&[u8]> {
     let run = Scanner::default().run(bytes, 1).ok()?;
     (run.frames == 1).then(|| &bytes[..run.consumed])
 }

@@ -96,6 +96,7 @@ impl Proxy {
             | What::Proof { .. }
             | What::Counted { .. }
             | What::Refreshed { .. }
+            | What::Replica { .. }
             | What::Settle(_) => self.take_back(id, bytes, 1, start, owed),
             What::Wrapped(wrapped) => {
                 let delivery = owed.delivery(start + bytes.map_or(0, <[u8]>::len) as u64);

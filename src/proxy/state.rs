@@ -29,6 +29,7 @@ use super::hygiene::Hygiene;
 use super::journalled::Journalled;
 use super::loss::Verdict;
 use super::maint::Notices;
+use super::replica::Replica;
 use super::stale::Stale;
 use super::switch;
 
@@ -42,6 +43,8 @@ pub struct Proxy {
     pub(super) in_doubt: bool,
     /// Which requests wait for a primary.
     pub(super) failover: Failover,
+    /// Who is asked for it meanwhile.
+    pub(super) replica: Replica,
     /// What is answered meanwhile.
     pub(super) stale: Stale,
     /// What clients are told of it.
@@ -146,6 +149,7 @@ impl Proxy {
             config,
             dial,
             failover,
+            replica: Replica::default(),
             stale: Stale::default(),
             notices: Notices::default(),
             primary,

@@ -66,6 +66,8 @@ pub enum Update {
     Failover(machine::Event),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
+    /// Which replica is furthest; `None` when none answers.
+    Replica(Option<HostPort>),
 }
 
 /// Another primary.
@@ -241,9 +243,14 @@ impl Watch {
         self.publish();
         let mut updates = Vec::new();
         if let Some(switched) = switched {
-            let down_after = self.told.down_after;
+            let Told {
+                down_after,
+                replica,
+                ..
+            } = std::mem::replace(&mut self.told, NOTHING_TOLD);
             self.told = Told {
                 down_after,
+                replica,
                 ..NOTHING_TOLD
             };
             self.announcements.switched(self.started.elapsed());

@@ -93,6 +93,11 @@ pub enum What {
         /// Whether the client speaks RESP2.
         as_resp2: bool,
     },
+    /// A replica's reply to a read: for the client, unless it is a doubt.
+    Replica {
+        /// Which kind of read.
+        read: u8,
+    },
     /// The replies to a request that was sent in a transaction of ours.
     Wrapped(Box<Wrapped>),
     /// The replies to a whole transaction before that to its EXEC: they are passed with it, so that they can still be

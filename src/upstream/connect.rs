@@ -31,6 +31,8 @@ pub struct Profile {
     /// The run id of the process that must answer, where it is known: another process at the same address is a restarted
     /// one, maybe empty, and not served from before somebody has looked at its data.
     pub run_id: Option<Arc<str>>,
+    /// Whether a replica is wanted, and not a primary.
+    pub replica: bool,
     /// What CLIENT LIST shows; `None` leaves the name empty, for a client of ours to set.
     pub name: Option<&'static str>,
 }
@@ -71,6 +73,9 @@ pub enum ConnectError {
     /// What answers is a replica.
     #[error("a replica answers at its address, waiting for a primary")]
     Replica,
+    /// A primary answers where a replica was.
+    #[error("it is a primary now")]
+    NoReplica,
     /// What answered does not speak RESP3.
     #[error("the answer to HELLO is not that of a Redis 6.0 or later")]
     Greeting,
@@ -134,8 +139,10 @@ async fn shake_hands(
     }
     framed.send(&packet[..]).await.map_err(ConnectError::Lost)?;
     let hello = accepted("HELLO", receive(&mut framed).await?)?;
-    if is_replica(&hello) {
-        return Err(ConnectError::Replica);
+    match (is_replica(&hello), profile.replica) {
+        (true, false) => return Err(ConnectError::Replica),
+        (false, true) => return Err(ConnectError::NoReplica),
+        _ => {}
     }
     if profile.database != 0 {
         accepted("SELECT", receive(&mut framed).await?)?;

@@ -29,6 +29,8 @@ pub enum Lane {
     General,
     /// Whatever the one client that owns it sends.
     Pinned,
+    /// Reads of a replica, while there is no primary.
+    Replica,
 }
 
 impl Lane {
@@ -36,7 +38,7 @@ impl Lane {
     pub fn metric(self) -> crate::metrics::Lane {
         match self {
             Self::Tracked => crate::metrics::Lane::Tracked,
-            Self::General => crate::metrics::Lane::General,
+            Self::General | Self::Replica => crate::metrics::Lane::General,
             Self::Pinned => crate::metrics::Lane::Pinned,
         }
     }
@@ -219,7 +221,7 @@ impl Link {
             waker: Waker::from(Arc::clone(&bell)),
             bell,
             output: Unanswered::new(match lane {
-                Lane::Tracked | Lane::General => KEPT_SHARED_MAX,
+                Lane::Tracked | Lane::General | Lane::Replica => KEPT_SHARED_MAX,
                 Lane::Pinned => KEPT_PINNED_MAX,
             }),
             answered: 0,

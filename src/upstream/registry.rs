@@ -43,6 +43,8 @@ pub struct Registry {
     tracked: Vec<Option<LinkId>>,
     /// By protocol and database.
     general: [Vec<Option<LinkId>>; 2],
+    /// To a replica, by protocol and database.
+    replica: [Vec<Option<LinkId>>; 2],
     /// Pinned links without an owner, the least recently used first.
     idle: Vec<LinkId>,
     /// Pinned links, idle ones included.
@@ -62,6 +64,7 @@ impl Registry {
         Self {
             tracked: Vec::new(),
             general: [Vec::new(), Vec::new()],
+            replica: [Vec::new(), Vec::new()],
             idle: Vec::new(),
             pinned: 0,
             waiting: VecDeque::new(),
@@ -74,6 +77,7 @@ impl Registry {
     fn places(&mut self, lane: Lane, protocol: Protocol) -> &mut Vec<Option<LinkId>> {
         match lane {
             Lane::Tracked => &mut self.tracked,
+            Lane::Replica => &mut self.replica[usize::from(protocol == Protocol::Resp3)],
             Lane::General | Lane::Pinned => {
                 &mut self.general[usize::from(protocol == Protocol::Resp3)]
             }
@@ -109,6 +113,7 @@ impl Registry {
             .tracked
             .iter_mut()
             .chain(self.general.iter_mut().flatten())
+            .chain(self.replica.iter_mut().flatten())
         {
             if *place == Some(link) {
                 *place = None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Version, pause, until};
+use crate::harness::{Client, Stopwatch, Version, pause, until};
 
 use super::stage::{Outcome, Stage};
 
@@ -255,6 +255,53 @@ pub(crate) fn never_elected(version: &Version) {
     assert_eq!(outcome.figures.election, None, "nobody was promoted");
     let gap = outcome.figures.write_gap;
     assert!(gap < Duration::from_secs(7), "{:?}", outcome.figures);
+}
+
+/// Sessions that nobody has read through this sidecar are read from a replica while there is no primary; one that the replica
+/// does not have is waited for.
+pub(crate) fn replica_asked(version: &Version) {
+    let mut stage = Stage::set("replica-asked", version, |wishes| {
+        wishes.hold("ask_replica: true")
+    });
+    let mut client = stage.sidecar.client();
+    for number in 0..50 {
+        let request = format!("SET cold:{number} {number} EX 600");
+        assert_eq!(client.ask(&request), "+OK");
+    }
+    until("replicas that have all", Duration::from_secs(10), || {
+        (stage.sidecar.metric("gripfast_writes_at_risk") == 0.0
+            && stage.sidecar.metric("gripfast_journal_writes_total") >= 50.0)
+            .then_some(())
+    });
+    let address = stage.sidecar.address.clone();
+    let outcome = stage.play(|_, fault| {
+        fault.run("kill-primary", &[]);
+        let (mut client, mut other) = (Client::connect(&address), Client::connect(&address));
+        other.send_words("GET nobody");
+        let clock = Stopwatch::start();
+        for number in 0..50 {
+            let reply = client.ask(&format!("GET cold:{number}"));
+            assert_eq!(
+                reply,
+                format!("${}\\r\\n{number}", number.to_string().len())
+            );
+        }
+        // The Sentinels have not even noticed.
+        assert!(
+            clock.elapsed() < Duration::from_millis(900),
+            "{:?}",
+            clock.elapsed()
+        );
+        assert_eq!(other.text(), "$-1");
+        assert!(
+            clock.elapsed() > Duration::from_millis(900),
+            "absent by the new primary's word"
+        );
+    });
+    unseen(&outcome);
+    nothing_lost(&outcome);
+    let series = "gripfast_session_reads_total{outcome=\"replica\"}";
+    assert!(stage.sidecar.metric(series) >= 50.0);
 }
 
 /// All of Redis is killed and comes back empty five seconds later: what was lost is counted.

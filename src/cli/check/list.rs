@@ -132,6 +132,7 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         bytes_max,
         deadline,
         stale_grace,
+        ask_replica,
     } = hold;
     writeln!(out, "hold:")?;
     writeln!(out, "  requests_max: {requests_max}")?;
@@ -140,7 +141,8 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         Some(deadline) => writeln!(out, "  deadline_ms: {}", deadline.as_millis())?,
         None => writeln!(out, "  deadline_ms: null")?,
     }
-    writeln!(out, "  stale_grace_ms: {}", stale_grace.as_millis())
+    writeln!(out, "  stale_grace_ms: {}", stale_grace.as_millis())?;
+    writeln!(out, "  ask_replica: {ask_replica}")
 }
 
 fn list_journal(journal: &Journal, enabled: bool, out: &mut String) -> fmt::Result {

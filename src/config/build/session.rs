@@ -114,12 +114,14 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
     let deadline = section.take("deadline_ms", Shown::Plain, problems, deadline);
     let grace = parse::number(0..=3_600_000, "milliseconds");
     let stale_grace = section.take("stale_grace_ms", Shown::Plain, problems, grace);
+    let ask_replica = section.take("ask_replica", Shown::Plain, problems, parse::flag);
     section.finish(problems);
     Hold {
         requests_max: requests_max.map_or(default.requests_max, size),
         bytes_max: bytes_max.map_or(default.bytes_max, size),
         deadline: deadline.map(Duration::from_millis),
         stale_grace: stale_grace.map_or(default.stale_grace, Duration::from_millis),
+        ask_replica: ask_replica.unwrap_or(default.ask_replica),
     }
 }
 

@@ -17,6 +17,7 @@ mod order;
 mod own;
 mod pool;
 mod redis;
+mod replica;
 mod replies;
 mod start;
 mod wait;

@@ -7,16 +7,17 @@ use crate::failover::machine::{self, NodeState};
 use crate::seam::HostPort;
 use crate::sentinel::announced::Shown;
 use crate::sentinel::client::Answer;
-use crate::sentinel::topology::{Named, SentinelView, Topology, is_superseded};
+use crate::sentinel::topology::{Named, Node, Role, SentinelView, Topology, is_superseded};
 
 /// What the failover machine was told last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) node: NodeState,
     pub(super) announced: bool,
     pub(super) down: bool,
     pub(super) superseded: bool,
     pub(super) down_after: Option<Duration>,
+    pub(super) replica: Option<HostPort>,
 }
 
 /// What it takes for granted after a switch.
@@ -26,6 +27,7 @@ pub(super) const NOTHING_TOLD: Told = Told {
     down: false,
     superseded: false,
     down_after: None,
+    replica: None,
 };
 
 impl Watch {
@@ -47,8 +49,9 @@ impl Watch {
             down: views().any(down),
             superseded: is_superseded(&self.sentinels, &self.nodes, current),
             down_after: views().filter_map(|named| named.down_after).max(),
+            replica: self.furthest_replica(),
         };
-        let before = std::mem::replace(&mut self.told, now);
+        let before = std::mem::replace(&mut self.told, now.clone());
         // Who was selected for a failover that came to nothing is selected no more.
         if before.announced && !now.announced {
             self.selected.clear();
@@ -58,6 +61,9 @@ impl Watch {
             .filter(|_| now.down_after != before.down_after)
         {
             updates.push(Update::DownAfter(time));
+        }
+        if now.replica != before.replica {
+            updates.push(Update::Replica(now.replica));
         }
         let announced = match now.announced {
             true => machine::Event::Announced,
@@ -79,6 +85,18 @@ impl Watch {
                 updates.push(Update::Failover(event));
             }
         }
+    }
+
+    /// Finds the replica that has most of what the primary has written, among those that answer.
+    fn furthest_replica(&self) -> Option<HostPort> {
+        let offset = |node: &Node| (node.role == Role::Replica).then_some(node.offset?);
+        let replicas = self.nodes.iter().filter_map(|(address, node)| {
+            let offset = offset(node.as_ref()?)?;
+            Some((offset, address))
+        });
+        // Of several that are as far, the first: so that it does not change for nothing.
+        let first = replicas.max_by(|one, other| one.0.cmp(&other.0).then(other.1.cmp(one.1)));
+        first.map(|(_, address)| address.clone())
     }
 
     /// Says whether the process at the primary's address is the one that we know, and answers.

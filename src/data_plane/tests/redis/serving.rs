@@ -195,13 +195,17 @@ impl Serving {
             .unwrap_or("pinned");
         self.redis
             .change(|state| state.links[self.number].lane = name.to_owned());
+        let role = match name {
+            "replica" => "$7\r\nreplica",
+            _ => "$6\r\nmaster",
+        };
         let header = match self.protocol.as_str() {
             "3" => "%7",
             _ => "*14",
         };
         format!(
             "{header}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n$5\r\nproto\r\n:{}\r\n\
-             $2\r\nid\r\n:{}\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
+             $2\r\nid\r\n:{}\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n{role}\r\n\
              $7\r\nmodules\r\n*0\r\n",
             self.protocol,
             self.number + 1,

@@ -62,7 +62,7 @@ fn told(watcher: &mut Running) -> Vec<machine::Event> {
         match update {
             Update::Failover(event) => told.push(event),
             Update::Switched(_) => told.push(machine::Event::Named),
-            Update::DownAfter(_) => {}
+            Update::DownAfter(_) | Update::Replica(_) => {}
         }
     }
     told
@@ -193,7 +193,7 @@ async fn lost_primary_is_in_doubt_until_it_is_seen_to_be_the_same() {
                 }
                 // The data thread takes it as a confirmation too.
                 Update::Switched(_) => doubts.push(false),
-                Update::Failover(_) | Update::DownAfter(_) => {}
+                Update::Failover(_) | Update::DownAfter(_) | Update::Replica(_) => {}
             }
         }
         doubts
