@@ -28,12 +28,14 @@ use self::sampler::Sampler;
 use crate::config::{Config, Source};
 use crate::data_plane::{self, Handle};
 use crate::failover::machine::Event;
+use crate::journal::samples::Inheritance;
 use crate::metrics::{ControlMetrics, DialOutcome, Recorder};
 use crate::seam::{Dial, Entropy, HostPort};
 use crate::sentinel;
 use crate::sentinel::backoff::Backoff;
 use crate::sentinel::link::{Failure, Link, Patience};
 use crate::sentinel::snapshot::Snapshot;
+use crate::sentinel::topology::Lineage;
 use crate::sentinel::watch::{Parts, Update};
 
 /// How often the size of the server's table is asked: modules come and go rarely, and the question is cheap.
@@ -136,6 +138,7 @@ async fn follow(
             match update {
                 Update::Switched(switched) => {
                     let lineage = switched.topology.lineage;
+                    let inheritance = lineage.as_ref().and_then(inheritance);
                     let run_id = lineage.map(|lineage| Arc::from(lineage.run_id));
                     let address = switched.topology.primary;
                     target.send_replace(Some(Target {
@@ -146,6 +149,7 @@ async fn follow(
                         address,
                         generation: switched.generation,
                         run_id,
+                        inheritance,
                         reason: switched.reason,
                     };
                     data.primary(primary).await;
@@ -157,6 +161,13 @@ async fn follow(
         }
     };
     tokio::join!(watcher, pass_on);
+}
+
+/// Reads what a primary has of the history before its own.
+fn inheritance(lineage: &Lineage) -> Option<Inheritance> {
+    let replid = lineage.replid2.as_deref()?.into();
+    let end = lineage.second_offset.checked_sub(1)?;
+    (end >= 0).then_some(Inheritance { replid, end })
 }
 
 /// Tells the data thread whether the one server answers.

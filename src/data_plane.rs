@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::command::table::ServerCommands;
 use crate::failover::machine::Event;
 use crate::journal::progress::Progress;
-use crate::journal::samples::Sample;
+use crate::journal::samples::{Inheritance, Sample};
 use crate::seam::HostPort;
 use crate::sentinel::topology::SwitchReason;
 
@@ -63,6 +63,8 @@ pub struct Primary {
     pub generation: u64,
     /// Which process it is, where that is known.
     pub run_id: Option<Arc<str>>,
+    /// What it says to have of the one before; `None` where it says nothing, or has nothing.
+    pub inheritance: Option<Inheritance>,
     /// Why it is another one.
     pub reason: SwitchReason,
 }

@@ -23,7 +23,7 @@ pub use definitions::{ALL, Definition, Kind, Label};
 pub use hold::HoldCounters;
 pub use journal::JournalCounters;
 pub use labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, HoldReason, Lane, Phase,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Phase,
     RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
     Touched, TtlFinding, Verified,
 };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
-    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, HoldCounters,
+    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Fate, HoldCounters,
     HoldReason, JournalCounters, Kind, Lane, Phase, Recorder, RejectReason, SessionRead, Side,
     Touched, TtlFinding, Verified,
 };
@@ -194,6 +194,8 @@ fn flush_publishes_each_count_under_its_label() {
             added: 191,
             dropped: 192,
             missed: 193,
+            inherited: 198,
+            in_doubt: 199,
             records: 194,
             bytes: 195,
             oldest_ms: 1960,
@@ -240,7 +242,8 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 17] = [
+    let labelled: [(&str, &[&str], &[u64]); 18] = [
+        ("gripfast_writes_at_switch_total", Fate::NAMES, &[198, 199]),
         (
             "gripfast_holds_total",
             HoldReason::NAMES,

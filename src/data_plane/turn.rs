@@ -155,6 +155,7 @@ impl DataPlane {
             address,
             generation,
             run_id,
+            inheritance,
             reason,
         } = primary;
         if generation <= self.generation {
@@ -171,7 +172,7 @@ impl DataPlane {
             | SwitchReason::Switchover
             | SwitchReason::LineageBreak => {
                 self.proxy.switch_primary(address, run_id);
-                self.proxy.begin_era(generation);
+                self.proxy.begin_era(generation, inheritance.as_ref());
             }
         }
     }

@@ -33,6 +33,27 @@ pub struct Sample {
     pub acknowledged: Option<i64>,
 }
 
+/// What another primary has of the history before it, as it says itself.
+///
+/// Source: redis `src/replication.c`, `shiftReplicationId`: `master_replid2` and `second_repl_offset`, which is the first byte
+/// that is not shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inheritance {
+    /// Name of that history.
+    pub replid: Arc<str>,
+    /// The last byte of it that it has.
+    pub end: i64,
+}
+
+/// What a change of the primary means for the records before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// Some replica may have lacked them, and the other primary is known to have them.
+    pub inherited: u64,
+    /// The other primary may lack them.
+    pub in_doubt: u64,
+}
+
 /// The records that were sent to one primary.
 #[derive(Debug)]
 struct Era {
@@ -41,6 +62,10 @@ struct Era {
     first: Seq,
     /// The record behind the last confirmed one.
     unconfirmed: Seq,
+    /// The record behind the last one that the newest primary is known to have inherited.
+    uninherited: Seq,
+    /// Where its part of the stream begins.
+    begins: i64,
     replid: Option<Arc<str>>,
     /// Newest record and offset, both rising.
     samples: VecDeque<(Seq, i64)>,
@@ -57,23 +82,67 @@ impl Default for Samples {
         let mut samples = Self {
             eras: VecDeque::new(),
         };
-        samples.begin(0, 1);
+        samples.push(0, 1, 0);
         samples
     }
 }
 
 impl Samples {
-    /// Another primary: the records from `next` on are sent to it.
-    pub fn begin(&mut self, generation: u64, next: Seq) {
+    /// Another primary: the records from `next` on are sent to it. Says what became of those from `oldest` to there.
+    pub fn begin(
+        &mut self,
+        generation: u64,
+        next: Seq,
+        oldest: Seq,
+        inheritance: Option<&Inheritance>,
+    ) -> Fate {
+        self.inherit(inheritance);
+        let at_risk = self.at_risk(oldest, next - 1);
+        let mut end = next;
+        let mut in_doubt = 0;
+        for era in self.eras.iter().rev() {
+            let from = era.unconfirmed.max(era.uninherited).max(oldest);
+            in_doubt += end.saturating_sub(from);
+            end = era.first;
+        }
+        in_doubt += end.saturating_sub(oldest);
+        let begins = inheritance.map_or(0, |inheritance| inheritance.end);
+        self.push(generation, next, begins);
+        Fate {
+            inherited: at_risk - in_doubt,
+            in_doubt,
+        }
+    }
+
+    fn push(&mut self, generation: u64, next: Seq, begins: i64) {
         self.eras.push_back(Era {
             generation,
             first: next,
             unconfirmed: next,
+            uninherited: next,
+            begins,
             replid: None,
             samples: VecDeque::new(),
         });
         if self.eras.len() > ERAS_MAX {
             self.eras.pop_front();
+        }
+    }
+
+    /// Follows the chain of histories back: what the other primary has of the newest one, that one had of the one before,
+    /// and so on, as far as its own part reaches.
+    fn inherit(&mut self, inheritance: Option<&Inheritance>) {
+        let newest = self.eras.back().and_then(|era| era.replid.clone());
+        let end = inheritance
+            .filter(|inheritance| Some(&inheritance.replid) == newest.as_ref())
+            .map(|inheritance| inheritance.end);
+        for (back, era) in self.eras.iter_mut().rev().enumerate() {
+            let had = match back {
+                0 => Seq::MAX,
+                _ => era.uninherited,
+            };
+            let has = end.map_or(era.first, |end| era.acknowledged_by(end));
+            era.uninherited = has.min(had);
         }
     }
 
@@ -104,7 +173,12 @@ impl Samples {
             era.samples.push_back((sample.newest, sample.offset));
         }
         if let Some(acknowledged) = sample.acknowledged {
-            era.confirm(acknowledged);
+            era.unconfirmed = era.unconfirmed.max(era.acknowledged_by(acknowledged));
+            // Who follows this primary has what it inherited, too.
+            let follow = acknowledged >= era.begins;
+            for era in self.eras.iter_mut().filter(|_| follow) {
+                era.unconfirmed = era.unconfirmed.max(era.uninherited);
+            }
         }
     }
 
@@ -121,26 +195,19 @@ impl Samples {
         let mut count = 0;
         for era in self.eras.iter().rev() {
             count += end.saturating_sub(era.unconfirmed.max(oldest));
-            end = era.first;
+            end = end.min(era.first);
         }
         // What is older than all eras is not known to be anywhere.
         count + end.saturating_sub(oldest)
     }
-
-    /// Returns the first record of the newest era that is not confirmed.
-    pub fn unconfirmed(&self) -> Seq {
-        self.eras.back().map_or(1, |era| era.unconfirmed)
-    }
 }
 
 impl Era {
-    fn confirm(&mut self, acknowledged: i64) {
-        while let Some((newest, offset)) = self.samples.front()
-            && *offset <= acknowledged
-        {
-            self.unconfirmed = self.unconfirmed.max(newest + 1);
-            self.samples.pop_front();
-        }
+    /// Returns the record behind the last one that stands in the stream before this offset.
+    fn acknowledged_by(&self, offset: i64) -> Seq {
+        let mut samples = self.samples.iter().rev();
+        let last = samples.find(|(_, at)| *at <= offset);
+        last.map_or(self.first, |(newest, _)| newest + 1)
     }
 }
 
@@ -163,9 +230,9 @@ mod tests {
         let mut samples = Samples::default();
         assert_eq!(samples.at_risk(1, 0), 0);
         samples.take(sample(3, 100, Some(99)));
-        assert_eq!((samples.at_risk(1, 5), samples.unconfirmed()), (5, 1));
+        assert_eq!((samples.at_risk(1, 5), samples.eras[0].unconfirmed), (5, 1));
         samples.take(sample(5, 200, Some(100)));
-        assert_eq!((samples.at_risk(1, 5), samples.unconfirmed()), (2, 4));
+        assert_eq!((samples.at_risk(1, 5), samples.eras[0].unconfirmed), (2, 4));
         assert!(samples.is_confirmed(3) && !samples.is_confirmed(4));
         samples.take(sample(5, 210, None));
         assert_eq!(samples.at_risk(1, 5), 2, "without replicas nothing is");
@@ -187,7 +254,7 @@ mod tests {
         samples.take(restarted.clone());
         samples.take(restarted.clone());
         assert_eq!(samples.at_risk(1, 5), 5);
-        samples.begin(1, 6);
+        samples.begin(1, 6, 1, None);
         samples.take(Sample {
             generation: 1,
             newest: 6,
@@ -212,7 +279,7 @@ mod tests {
     fn what_another_primary_had_is_confirmed_by_no_sample_of_this_one() {
         let mut samples = Samples::default();
         samples.take(sample(4, 100, Some(50)));
-        samples.begin(1, 6);
+        samples.begin(1, 6, 1, None);
         let late = sample(9, 999, Some(999));
         samples.take(late.clone());
         assert_eq!(samples.at_risk(1, 5), 5, "of the old primary, too late");
@@ -230,6 +297,77 @@ mod tests {
         assert_eq!(samples.at_risk(4, 10), 3, "those that are still there");
     }
 
+    fn inheritance(replid: &str, end: i64) -> Inheritance {
+        Inheritance {
+            replid: replid.into(),
+            end,
+        }
+    }
+
+    fn of(generation: u64, replid: &str, newest: Seq, offset: i64) -> Sample {
+        Sample {
+            generation,
+            replid: replid.into(),
+            ..sample(newest, offset, None)
+        }
+    }
+
+    #[test]
+    fn what_another_primary_has_inherited_is_known_by_its_offset() {
+        let fate = |inherited, in_doubt| Fate {
+            inherited,
+            in_doubt,
+        };
+        for (heir, expected) in [
+            (Some(inheritance("A", 250)), fate(3, 3)),
+            (Some(inheritance("A", 199)), fate(0, 6)),
+            (Some(inheritance("A", 9_999)), fate(5, 1)),
+            (Some(inheritance("X", 9_999)), fate(0, 6)),
+            (None, fate(0, 6)),
+        ] {
+            let mut samples = Samples::default();
+            samples.take(sample(2, 100, Some(100)));
+            samples.take(sample(5, 200, Some(100)));
+            samples.take(sample(7, 300, Some(100)));
+            let became = samples.begin(1, 9, 1, heir.as_ref());
+            assert_eq!(became, expected, "{heir:?}");
+            assert_eq!(samples.at_risk(1, 8), 6);
+            let follows = |acknowledged| Sample {
+                acknowledged: Some(acknowledged),
+                ..of(1, "B", 8, 301)
+            };
+            if expected.inherited > 0 {
+                samples.take(follows(100));
+                assert_eq!(samples.at_risk(1, 8), 6, "who has not even that");
+            }
+            samples.take(follows(10_000));
+            assert_eq!(samples.at_risk(1, 8), expected.in_doubt, "{heir:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_inherited_twice_is_followed_back() {
+        for end in [650, 550, 450, 350, 250] {
+            let mut samples = Samples::default();
+            samples.take(of(0, "A", 3, 300));
+            samples.take(of(0, "A", 5, 400));
+            // 400 and what follows were lost.
+            let fate = samples.begin(1, 7, 1, Some(&inheritance("A", 390)));
+            assert_eq!((fate.inherited, fate.in_doubt), (3, 3));
+            samples.take(of(1, "B", 9, 500));
+            samples.take(of(1, "B", 11, 600));
+            let fate = samples.begin(2, 13, 1, Some(&inheritance("B", end)));
+            let still = match end {
+                // Records 4 to 6 were lost already, and 12 was never sampled.
+                600.. => 3 + 1,
+                500.. => 3 + 3,
+                300.. => 3 + 6,
+                _ => 6 + 6,
+            };
+            assert_eq!(fate.in_doubt, still, "{end}");
+        }
+    }
+
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut samples = Samples::default();
@@ -240,7 +378,7 @@ mod tests {
         samples.take(sample(5_000, 5_000, Some(4_999)));
         assert_eq!(samples.at_risk(1, 5_000), 1);
         for generation in 1..100 {
-            samples.begin(generation, 5_000 + generation);
+            samples.begin(generation, 5_000 + generation, 1, None);
         }
         assert_eq!(samples.eras.len(), ERAS_MAX);
         assert_eq!(samples.at_risk(5_001, 5_099), 99);

@@ -2,7 +2,8 @@
 
 use metrics::{Counter, Gauge};
 
-use super::{Recorder, definitions};
+use super::labels::Fate;
+use super::{Recorder, absolute, definitions};
 
 /// What the data thread has counted since it started, and how things stand (the last four fields).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct JournalCounters {
     pub dropped: u64,
     /// Acknowledged writes that were not added, as their bytes were not at hand any more.
     pub missed: u64,
+    /// Those that were at risk when the primary changed, and that the other one has.
+    pub inherited: u64,
+    /// Those that the other one may lack.
+    pub in_doubt: u64,
     /// How many are remembered now.
     pub records: u64,
     /// Bytes of them.
@@ -29,6 +34,7 @@ pub(super) struct JournalMetrics {
     added: Counter,
     dropped: Counter,
     missed: Counter,
+    switched: [Counter; Fate::COUNT],
     records: Gauge,
     bytes: Gauge,
     oldest: Gauge,
@@ -41,6 +47,7 @@ impl JournalMetrics {
             added: recorder.counter(&definitions::JOURNAL_WRITES),
             dropped: recorder.counter(&definitions::JOURNAL_DROPPED),
             missed: recorder.counter(&definitions::JOURNAL_MISSED),
+            switched: recorder.counters(&definitions::WRITES_AT_SWITCH),
             records: recorder.gauge(&definitions::JOURNAL_RECORDS),
             bytes: recorder.gauge(&definitions::JOURNAL_BYTES),
             oldest: recorder.gauge(&definitions::JOURNAL_OLDEST),
@@ -52,6 +59,7 @@ impl JournalMetrics {
         self.added.absolute(counters.added);
         self.dropped.absolute(counters.dropped);
         self.missed.absolute(counters.missed);
+        absolute(&self.switched, &[counters.inherited, counters.in_doubt]);
         self.records.set(counters.records as f64);
         self.bytes.set(counters.bytes as f64);
         self.oldest.set(counters.oldest_ms as f64 / 1_000.0);

@@ -125,6 +125,16 @@ label! {
 }
 
 label! {
+    /// What became of writes that were at risk when the primary changed.
+    Fate {
+        /// The other primary has them.
+        Inherited = "inherited",
+        /// It may lack them.
+        InDoubt = "in_doubt",
+    }
+}
+
+label! {
     /// Where the failover machine is.
     Phase {
         /// Requests flow.

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::id::LinkId;
 use crate::journal::progress::Progress;
 use crate::journal::ring::{Bounds, REPLY_BYTES_MAX, Record, Ring};
-use crate::journal::samples::{Sample, Samples};
+use crate::journal::samples::{Fate, Inheritance, Sample, Samples};
 use crate::journal::{Micros, Seq};
 use crate::metrics::JournalCounters;
 use crate::resp::{Scanner, value};
@@ -32,6 +32,8 @@ pub(super) struct Journalled {
     dropped: u64,
     /// Acknowledged writes whose bytes were not at hand any more.
     missed: u64,
+    /// What became of writes that were at risk when the primary changed.
+    fate: Fate,
 }
 
 impl Journalled {
@@ -51,6 +53,7 @@ impl Journalled {
                 age_max: wanted.age_max.as_micros() as Micros,
                 dropped: 0,
                 missed: 0,
+                fate: Fate::default(),
             })
         })
     }
@@ -195,12 +198,22 @@ impl Proxy {
             .collect()
     }
 
-    /// Another primary: what was sent before is no matter of its replicas.
-    pub fn begin_era(&mut self, generation: u64) {
-        if let Some(journal) = &mut self.journal {
-            journal.samples.begin(generation, journal.ring.newest() + 1);
-            journal.progress.begin(generation);
-        }
+    /// Another primary: what was sent before is no matter of its replicas, and it may lack some of it.
+    pub fn begin_era(&mut self, generation: u64, inheritance: Option<&Inheritance>) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        let (next, oldest) = (journal.ring.newest() + 1, journal.ring.oldest());
+        let fate = journal.samples.begin(generation, next, oldest, inheritance);
+        journal.progress.begin(generation);
+        journal.fate.inherited += fate.inherited;
+        journal.fate.in_doubt += fate.in_doubt;
+        let Fate {
+            inherited,
+            in_doubt,
+        } = fate;
+        // In doubt is not lost: what a replica had received between the last sample and the end is unknown.
+        tracing::info!(inherited, in_doubt, "acknowledged writes at the switch");
     }
 
     /// The same primary, under another address.
@@ -245,6 +258,8 @@ impl Proxy {
                 added: journal.ring.newest(),
                 dropped: journal.dropped,
                 missed: journal.missed,
+                inherited: journal.fate.inherited,
+                in_doubt: journal.fate.in_doubt,
                 records: journal.ring.len() as u64,
                 bytes: journal.ring.bytes() as u64,
                 oldest_ms: oldest.map_or(0, |at| now.saturating_sub(at) / 1_000),

@@ -393,6 +393,7 @@ async fn a_switch_takes_everything_along_in_one_turn() {
     world
         .handle
         .primary(Primary {
+            inheritance: None,
             address,
             generation: 1,
             run_id: None,

@@ -2,8 +2,11 @@
 
 use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
-use crate::journal::samples::Sample;
+use crate::data_plane::Primary;
+use crate::journal::samples::{Inheritance, Sample};
 use crate::resp::request_bytes;
+use crate::seam::HostPort;
+use crate::sentinel::topology::SwitchReason;
 
 /// What is remembered, a line each: request, and how the reply begins.
 async fn remembered(world: &World) -> Vec<String> {
@@ -166,4 +169,49 @@ async fn writes_are_at_risk_until_replicas_have_them_and_then_kept_for_a_while()
     assert_eq!(world.count("gripfast_journal_records").await, 0.0);
     assert_eq!(world.count("gripfast_journal_dropped_total").await, 1.0);
     assert_eq!(world.count("gripfast_writes_at_risk").await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_switch_it_is_said_what_the_other_primary_has() {
+    let world = World::start().await;
+    let mut client = world.connect().await;
+    for number in 0..5 {
+        client.ask(&format!("SET k{number} 1")).await;
+    }
+    let sample = Sample {
+        generation: 0,
+        newest: 3,
+        replid: "A".into(),
+        offset: 100,
+        acknowledged: Some(50),
+    };
+    world.handle.sampled(sample.clone()).await;
+    let primary = Primary {
+        address: HostPort {
+            host: "other.test".into(),
+            port: 6379,
+        },
+        generation: 1,
+        run_id: None,
+        inheritance: Some(Inheritance {
+            replid: "A".into(),
+            end: 120,
+        }),
+        reason: SwitchReason::Failover,
+    };
+    world.handle.primary(primary).await;
+    let at_switch = |fate: &str| format!("gripfast_writes_at_switch_total{{fate=\"{fate}\"}}");
+    assert_eq!(world.count(&at_switch("inherited")).await, 3.0);
+    assert_eq!(world.count(&at_switch("in_doubt")).await, 2.0);
+    client.ask("SET k6 1").await;
+    assert_eq!(world.count("gripfast_writes_at_risk").await, 6.0);
+    let followed = Sample {
+        generation: 1,
+        newest: 6,
+        replid: "B".into(),
+        offset: 150,
+        acknowledged: Some(150),
+    };
+    world.handle.sampled(followed).await;
+    assert_eq!(world.count("gripfast_writes_at_risk").await, 2.0);
 }
