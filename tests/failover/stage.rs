@@ -1,14 +1,13 @@
 //! A cluster, a sidecar, clients, and a fault in the middle.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Version, Wishes, pause, seed, until,
+    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Version, Wishes, chaos, pause, seed,
+    until,
 };
 
 use super::checker::{Verdict, judge};
@@ -55,13 +54,7 @@ pub(crate) struct Fault<'a> {
 impl Fault<'_> {
     /// Runs a script of `chaos/` against this stage, to its end.
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("chaos");
-        let status = Command::new(path.join(script))
-            .args(arguments)
-            .env("GRIPFAST_ADMIN", format!("127.0.0.1:{}", self.admin))
-            .status()
-            .expect("the script can be started");
-        assert!(status.success(), "chaos/{script} failed");
+        chaos(self.admin, script, arguments);
     }
 }
 
