@@ -21,6 +21,7 @@ mod harness;
 mod libraries {
     mod app;
     mod browser;
+    mod crowd;
     mod every;
     mod failover;
     mod life;

@@ -129,21 +129,6 @@ impl Cluster {
         });
     }
 
-    /// Waits until the replicas have all that the first primary holds now.
-    pub fn wait_until_caught_up(&self) {
-        let offset = |index: usize| -> Option<u64> {
-            let about = self.node(index).ask("INFO replication");
-            let (_, rest) = about.split_once("master_repl_offset:")?;
-            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
-            rest[..end].parse().ok()
-        };
-        let written = offset(0).expect("a primary tells its offset");
-        until("replicas that have everything", START_PATIENCE, || {
-            let has = |index| offset(index).is_some_and(|offset| offset >= written);
-            (1..self.nodes.len()).all(has).then_some(())
-        });
-    }
-
     /// Asks a Sentinel for a planned failover, again until it agrees: it may be short of news from the replicas.
     pub fn switch_over(&self) {
         until("a planned failover that begins", START_PATIENCE, || {
@@ -159,7 +144,7 @@ pub struct Sentinel {
     pub port: u16,
     host: String,
     child: Child,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Sentinel {
@@ -196,7 +181,7 @@ impl Sentinel {
             port,
             host: host.address.clone(),
             child,
-            _scratch: scratch,
+            scratch,
         };
         until("the Sentinel's start", START_PATIENCE, || {
             Client::try_connect(&format!("{}:{port}", host.address)).ok()
@@ -213,6 +198,14 @@ impl Sentinel {
 impl Drop for Sentinel {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            eprintln!("--- log of the Sentinel at {} (last lines)", self.port);
+            for line in tail.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
     }
 }
 

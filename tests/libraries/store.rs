@@ -159,11 +159,10 @@ impl Store {
         assert_eq!(after["topology"]["switches"][0]["reason"], "switchover");
     }
 
-    /// Waits until the replicas have all sessions that were answered for so far.
-    pub(super) fn wait_until_replicated(&self) {
-        if let Servers::Cluster(cluster, _) = &self.servers {
-            cluster.wait_until_caught_up();
-        }
+    /// Errors that the sidecar itself has answered.
+    pub(super) fn errors(&self) -> f64 {
+        let (_, metrics) = self.sidecar.admin("/metrics").expect("the port answers");
+        sum(&metrics, "gripfast_error_replies_total")
     }
 
     fn status(&self) -> serde_json::Value {
