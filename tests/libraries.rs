@@ -24,6 +24,7 @@ mod libraries {
     mod crowd;
     mod every;
     mod failover;
+    mod faults;
     mod life;
     mod store;
 }

@@ -270,8 +270,8 @@ impl Servers {
     }
 }
 
-/// Adds up the samples of a metric over its labels.
-fn sum(metrics: &str, name: &str) -> f64 {
+/// Adds up the samples of a metric over its labels, where `name` tells none.
+pub(super) fn sum(metrics: &str, name: &str) -> f64 {
     let samples = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         rest.starts_with(['{', ' ']).then_some(rest)
