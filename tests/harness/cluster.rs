@@ -15,6 +15,10 @@ use super::wait::until;
 /// How long a cluster may take to be complete: Sentinels find each other over a channel that they publish to every 2 s.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a Sentinel does nothing once it distrusts its clock, in ms, where it lets itself be told (not 6.2). It does so
+/// when the machine stalls for two seconds, and its own 30 s are longer than a hold lasts.
+const TILT_MS: u32 = 1000;
+
 /// What a switch makes the sidecar say, besides what it says of Sentinels.
 ///
 /// A Sentinel on a busy machine may also answer late.
@@ -70,6 +74,10 @@ impl Cluster {
             nodes,
             plan,
         };
+        for index in 0..cluster.sentinels.len() {
+            let mut sentinel = cluster.sentinel(index);
+            sentinel.ask(&format!("SENTINEL DEBUG tilt-period {TILT_MS}"));
+        }
         cluster.wait_until_complete();
         cluster
     }
