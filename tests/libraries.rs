@@ -21,8 +21,10 @@ mod harness;
 mod libraries {
     mod app;
     mod browser;
+    mod crowd;
     mod every;
     mod failover;
+    mod faults;
     mod life;
     mod store;
 }

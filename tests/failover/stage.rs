@@ -1,14 +1,13 @@
 //! A cluster, a sidecar, clients, and a fault in the middle.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Version, Wishes, pause, seed, until,
+    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Version, Wishes, chaos, pause, seed,
+    until,
 };
 
 use super::checker::{Verdict, judge};
@@ -55,13 +54,7 @@ pub(crate) struct Fault<'a> {
 impl Fault<'_> {
     /// Runs a script of `chaos/` against this stage, to its end.
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("chaos");
-        let status = Command::new(path.join(script))
-            .args(arguments)
-            .env("GRIPFAST_ADMIN", format!("127.0.0.1:{}", self.admin))
-            .status()
-            .expect("the script can be started");
-        assert!(status.success(), "chaos/{script} failed");
+        chaos(self.admin, script, arguments);
     }
 }
 
@@ -118,7 +111,6 @@ impl Stage {
     pub(crate) fn play(&mut self, fault: impl FnOnce(&mut Cluster, &Fault<'_>)) -> Outcome {
         let history = History::new();
         let stop = AtomicBool::new(false);
-        let watches = AtomicBool::new(true);
         let stalls = Stalls::default();
         let workload = Workload {
             address: &self.sidecar.address,
@@ -134,10 +126,12 @@ impl Stage {
         let admin = self.sidecar.admin_port;
         let mut fault_at = Duration::ZERO;
         let promotion = thread::scope(|scope| {
+            // Where a wait below is in vain, too: the scope waits for its threads.
+            let stops = Stops(&stop);
             let clients = workload.start(scope);
             pause(BEFORE);
-            let metronome = scope.spawn(|| beat(&history, &stalls, &watches));
-            let promoted = scope.spawn(|| watch_promotion(&replicas, &history, &watches));
+            let metronome = scope.spawn(|| beat(&history, &stalls, &stop));
+            let promoted = scope.spawn(|| watch_promotion(&replicas, &history, &stop));
             fault_at = history.now();
             fault(
                 &mut self.cluster,
@@ -164,8 +158,7 @@ impl Stage {
                 (0..super::workload::USERS).all(through).then_some(())
             });
             pause(AFTER);
-            stop.store(true, Ordering::Relaxed);
-            watches.store(false, Ordering::Relaxed);
+            drop(stops);
             for client in clients {
                 client.join().expect("each client ends well");
             }
@@ -190,10 +183,19 @@ impl Stage {
     }
 }
 
+/// Stops the threads of a scenario when it is dropped.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sleeps for a millisecond, again and again, and notes how much longer that took.
-fn beat(history: &History, stalls: &Stalls, watches: &AtomicBool) {
+fn beat(history: &History, stalls: &Stalls, stop: &AtomicBool) {
     const BEAT: Duration = Duration::from_millis(1);
-    while watches.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         let from = history.now();
         pause(BEAT);
         let until = history.now();
@@ -203,13 +205,9 @@ fn beat(history: &History, stalls: &Stalls, watches: &AtomicBool) {
 }
 
 /// Asks replicas for their role until one of them has turned; returns when.
-fn watch_promotion(
-    replicas: &[String],
-    history: &History,
-    watches: &AtomicBool,
-) -> Option<Duration> {
+fn watch_promotion(replicas: &[String], history: &History, stop: &AtomicBool) -> Option<Duration> {
     let mut links: Vec<Option<Client>> = replicas.iter().map(|_| None).collect();
-    while watches.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         for (link, address) in links.iter_mut().zip(replicas) {
             if link.is_none() {
                 *link = Client::try_connect(address).ok();

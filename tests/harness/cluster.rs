@@ -15,6 +15,10 @@ use super::wait::until;
 /// How long a cluster may take to be complete: Sentinels find each other over a channel that they publish to every 2 s.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a Sentinel does nothing once it distrusts its clock, in ms, where it lets itself be told (not 6.2). It does so
+/// when the machine stalls for two seconds, and its own 30 s are longer than a hold lasts.
+const TILT_MS: u32 = 1000;
+
 /// What a switch makes the sidecar say, besides what it says of Sentinels.
 ///
 /// A Sentinel on a busy machine may also answer late.
@@ -70,6 +74,10 @@ impl Cluster {
             nodes,
             plan,
         };
+        for index in 0..cluster.sentinels.len() {
+            let mut sentinel = cluster.sentinel(index);
+            sentinel.ask(&format!("SENTINEL DEBUG tilt-period {TILT_MS}"));
+        }
         cluster.wait_until_complete();
         cluster
     }
@@ -129,21 +137,6 @@ impl Cluster {
         });
     }
 
-    /// Waits until the replicas have all that the first primary holds now.
-    pub fn wait_until_caught_up(&self) {
-        let offset = |index: usize| -> Option<u64> {
-            let about = self.node(index).ask("INFO replication");
-            let (_, rest) = about.split_once("master_repl_offset:")?;
-            let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
-            rest[..end].parse().ok()
-        };
-        let written = offset(0).expect("a primary tells its offset");
-        until("replicas that have everything", START_PATIENCE, || {
-            let has = |index| offset(index).is_some_and(|offset| offset >= written);
-            (1..self.nodes.len()).all(has).then_some(())
-        });
-    }
-
     /// Asks a Sentinel for a planned failover, again until it agrees: it may be short of news from the replicas.
     pub fn switch_over(&self) {
         until("a planned failover that begins", START_PATIENCE, || {
@@ -159,7 +152,7 @@ pub struct Sentinel {
     pub port: u16,
     host: String,
     child: Child,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Sentinel {
@@ -196,7 +189,7 @@ impl Sentinel {
             port,
             host: host.address.clone(),
             child,
-            _scratch: scratch,
+            scratch,
         };
         until("the Sentinel's start", START_PATIENCE, || {
             Client::try_connect(&format!("{}:{port}", host.address)).ok()
@@ -213,6 +206,14 @@ impl Sentinel {
 impl Drop for Sentinel {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            eprintln!("--- log of the Sentinel at {} (last lines)", self.port);
+            for line in tail.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
     }
 }
 

@@ -52,6 +52,11 @@ impl Library {
         self == Self::Phpredis
     }
 
+    /// Whether it creates a session by SET NX, which may not run twice.
+    pub(super) fn creates_with_nx(self) -> bool {
+        matches!(self, Self::Django | Self::TowerResp2 | Self::TowerResp3)
+    }
+
     /// The command that serves the app on `port`; all else comes by environment.
     fn command(self, installed: &Path, port: u16) -> Command {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries");

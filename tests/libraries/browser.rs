@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a session holds, by the app's word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -11,7 +11,7 @@ use super::failover::outlive_a_planned_failover;
 use super::store::{Setup, Source, Store};
 
 /// Lifetime of a session where its end is not waited for, in seconds.
-const LONG_TTL: u32 = 600;
+pub(super) const LONG_TTL: u32 = 600;
 
 /// Lifetime of a session whose end is waited for, in seconds: well above the pauses that a busy machine makes.
 const SHORT_TTL: u32 = 4;

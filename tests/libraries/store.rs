@@ -159,11 +159,10 @@ impl Store {
         assert_eq!(after["topology"]["switches"][0]["reason"], "switchover");
     }
 
-    /// Waits until the replicas have all sessions that were answered for so far.
-    pub(super) fn wait_until_replicated(&self) {
-        if let Servers::Cluster(cluster, _) = &self.servers {
-            cluster.wait_until_caught_up();
-        }
+    /// Errors that the sidecar itself has answered.
+    pub(super) fn errors(&self) -> f64 {
+        let (_, metrics) = self.sidecar.admin("/metrics").expect("the port answers");
+        sum(&metrics, "gripfast_error_replies_total")
     }
 
     fn status(&self) -> serde_json::Value {
@@ -271,8 +270,8 @@ impl Servers {
     }
 }
 
-/// Adds up the samples of a metric over its labels.
-fn sum(metrics: &str, name: &str) -> f64 {
+/// Adds up the samples of a metric over its labels, where `name` tells none.
+pub(super) fn sum(metrics: &str, name: &str) -> f64 {
     let samples = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         rest.starts_with(['{', ' ']).then_some(rest)
