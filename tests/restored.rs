@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use gripfast::command::table::Table;
 use gripfast::failover::blocking::with_time_left;
-use gripfast::failover::replay::{Class, classify, with_absolute_deadline};
+use gripfast::failover::deadline::with_absolute_deadline;
+use gripfast::failover::replay::{Class, classify};
 use gripfast::failover::scripts::{Scripts, is_unknown};
 use gripfast::failover::subscriptions::Subscriptions;
 use gripfast::failover::touches::Touch;

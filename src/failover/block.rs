@@ -12,7 +12,8 @@ use crate::command::table::{Access, Command, Kind, Table};
 use crate::command::time::{COMMANDS, Time, find};
 use crate::resp::encode;
 
-use super::replay::{Class, classify, with_absolute_deadline};
+use super::deadline::with_absolute_deadline;
+use super::replay::{Class, classify};
 
 /// The keys that a command looks at or changes; `None`: its words don't plainly say.
 type Keys<'a> = Option<Vec<&'a [u8]>>;
@@ -86,11 +87,11 @@ pub fn block_with_absolute_deadlines(requests: &[Vec<&[u8]>], wall: u64) -> Vec<
     out
 }
 
-/// Returns the class of which a second run does more.
+/// Returns the class of which a second run does more. A claim's answer stands deep in EXEC's, so it may not be repeated there.
 pub fn stronger(one: Class, other: Class) -> Class {
-    use Class::{Absolute, Once, Read, Relative};
+    use Class::{Absolute, Claim, Once, Read, Relative};
     match (one, other) {
-        (Once, _) | (_, Once) => Once,
+        (Once | Claim, _) | (_, Once | Claim) => Once,
         (Relative, _) | (_, Relative) => Relative,
         (Absolute, _) | (_, Absolute) => Absolute,
         (Read, Read) => Read,

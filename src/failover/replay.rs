@@ -5,14 +5,17 @@
 //! | reads | again | again | again |
 //! | absolute writes: SET, DEL, HSET, PEXPIREAT … | again | again | again |
 //! | relative deadlines: SETEX, EXPIRE … | again, absolute | again, absolute | again, absolute |
-//! | all else: INCR, SET NX, RPUSH, EVAL … | again | again | **unknown** |
+//! | claims: SET NX, SETNX | again | again | again; **unknown** where the key is there |
+//! | all else: INCR, RPUSH, EVAL … | again | again | **unknown** |
 //!
 //! # Invariant
 //! Nothing that is not idempotent is ever sent twice, and nothing that may safely be repeated is failed. What no list here
 //! names counts as not idempotent.
 //!
 //! A repeated DEL, HSET or SADD leaves the same state and may tell another count than the one that was lost with the link;
-//! SET with GET, SET NX, SETNX and SETBIT would tell another *answer*, by which a client decides, so they are not repeated.
+//! SET with GET, HSETNX, MSETNX and SETBIT would tell another *answer*, by which a client decides, so they are not repeated.
+//! - *Claims* (session ids, locks): where the key is absent, nobody sees anything of a first run, and the second one tells
+//!   the truth. Where it is there, it may be the first run's or somebody else's.
 //! - *SET XX*, HSETEX FXX: what the first run found is there for the second one, so its answer is the same.
 //! - *EXPIRE NX, GT, LT*: the second run finds the deadline that the first one has set, and answers 0 in place of 1. Who
 //!   sends a condition can't tell from a 0 whether the key is absent or has such a deadline already, so it decides nothing
@@ -21,9 +24,11 @@
 //! - *LSET* is not repeated: others may have moved the list's elements meanwhile, and it would overwrite another one.
 
 use crate::command::table::{Access, Command};
-use crate::command::time::{COMMANDS, OPTIONS, Time, find};
+use crate::command::time::Time;
 use crate::failover::machine::Scope;
-use crate::resp::encode;
+use crate::resp::value;
+
+use super::deadline::{Form, Options, RELATIVE, read_options, read_time};
 
 /// What running a request a second time would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +39,8 @@ pub enum Class {
     Absolute,
     /// It would set a later deadline.
     Relative,
+    /// Nothing where there is no such key; else its answer would tell nothing of the first run.
+    Claim,
     /// More, or nobody knows.
     Once,
 }
@@ -54,8 +61,10 @@ pub enum Delivery {
 pub enum Replay {
     /// Send it again as it came.
     Again,
-    /// Send it again with its deadline made absolute ([`with_absolute_deadline`]).
+    /// Send it again with its deadline made absolute ([`super::deadline::with_absolute_deadline`]).
     AgainAbsolute,
+    /// The same; where it finds the key, the outcome is unknown ([`finds_it_taken`]).
+    ClaimAgain,
     /// Tell the client that its outcome is unknown.
     Unknown,
 }
@@ -65,9 +74,16 @@ pub fn replay(class: Class, delivery: Delivery) -> Replay {
     match (class, delivery) {
         (Class::Read | Class::Absolute, _) => Replay::Again,
         (Class::Relative, _) => Replay::AgainAbsolute,
+        (Class::Claim, Delivery::Unwritten | Delivery::Refused) => Replay::AgainAbsolute,
+        (Class::Claim, Delivery::Unanswered) => Replay::ClaimAgain,
         (Class::Once, Delivery::Unwritten | Delivery::Refused) => Replay::Again,
         (Class::Once, Delivery::Unanswered) => Replay::Unknown,
     }
+}
+
+/// Tells whether the reply to a claim says that the key is there.
+pub fn finds_it_taken(reply: &[u8]) -> bool {
+    value::is_null(reply) || reply == b":0\r\n"
 }
 
 /// Reads whether an error says that this node takes no such request now, and that it has not run: it would succeed at the
@@ -157,6 +173,13 @@ pub fn classify(command: &Command, words: &[&[u8]]) -> Class {
     if let Some(form) = Form::of(name) {
         return match read_options(form, words) {
             None => Class::Once,
+            // `NX XX` is refused.
+            Some(Options {
+                claims: true,
+                others: 0,
+                ..
+            }) => Class::Claim,
+            Some(Options { claims: true, .. }) => Class::Once,
             Some(Options {
                 time: Some(time), ..
             }) => class(time.asked),
@@ -172,6 +195,7 @@ pub fn classify(command: &Command, words: &[&[u8]]) -> Class {
                 None => Class::Once,
             }
         }
+        [_, _] if is(&"setnx") => Class::Claim,
         [_, _, _] if is(&"setex") || is(&"psetex") => Class::Relative,
         [_, options @ ..] if is(&"zadd") => match options.iter().any(|word| is_condition(word)) {
             true => Class::Once,
@@ -179,21 +203,6 @@ pub fn classify(command: &Command, words: &[&[u8]]) -> Class {
         },
         _ => Class::Once,
     }
-}
-
-/// Commands that set a deadline some time from now, and those that set one.
-const RELATIVE: [(&str, &[u8]); 4] = [
-    ("expire", b"PEXPIREAT"),
-    ("pexpire", b"PEXPIREAT"),
-    ("hexpire", b"HPEXPIREAT"),
-    ("hpexpire", b"HPEXPIREAT"),
-];
-
-/// Reads the time of one of [`RELATIVE`].
-fn read_time(name: &[u8], time: &[u8]) -> Option<Time> {
-    let is_of_fields = matches!(name.first(), Some(b'h' | b'H'));
-    let name = if is_of_fields { &name[1..] } else { name };
-    find(&COMMANDS, name)?(time)
 }
 
 /// Tells whether a time is over: what gets it as its deadline is deleted, at once and however often.
@@ -204,100 +213,6 @@ fn is_over(time: &[u8]) -> bool {
     }
 }
 
-/// Commands whose deadline is one of their options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Set,
-    GetEx,
-    HSetEx,
-    HGetEx,
-}
-
-impl Form {
-    fn of(name: &[u8]) -> Option<Self> {
-        const NAMES: [(&str, Form); 4] = [
-            ("set", Form::Set),
-            ("getex", Form::GetEx),
-            ("hsetex", Form::HSetEx),
-            ("hgetex", Form::HGetEx),
-        ];
-        let is = |(known, _): &&(&str, Form)| name.eq_ignore_ascii_case(known.as_bytes());
-        NAMES.iter().find(is).map(|(_, form)| *form)
-    }
-
-    /// Without options it only reads.
-    fn reads(self) -> bool {
-        matches!(self, Self::GetEx | Self::HGetEx)
-    }
-
-    /// Its first option.
-    fn start(self) -> usize {
-        match self {
-            Self::Set => 3,
-            Self::GetEx | Self::HSetEx | Self::HGetEx => 2,
-        }
-    }
-
-    /// Its options without a value that are as good a second time.
-    fn plain(self) -> &'static [&'static str] {
-        match self {
-            Self::Set => &["keepttl", "xx"],
-            Self::HSetEx => &["keepttl", "xx", "fxx"],
-            Self::GetEx | Self::HGetEx => &["persist"],
-        }
-    }
-
-    /// Fields follow its options.
-    fn has_fields(self) -> bool {
-        matches!(self, Self::HSetEx | Self::HGetEx)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Options {
-    time: Option<AskedTime>,
-    /// How many others there are.
-    others: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct AskedTime {
-    /// The word of its unit.
-    unit: usize,
-    asked: Time,
-}
-
-/// Reads a request's options; `None` where one of them makes a second run another thing, or is not understood.
-fn read_options(form: Form, words: &[&[u8]]) -> Option<Options> {
-    let mut options = Options {
-        time: None,
-        others: 0,
-    };
-    let mut at = form.start();
-    if words.len() < at {
-        return None;
-    }
-    while let Some(&word) = words.get(at) {
-        if form.has_fields() && word.eq_ignore_ascii_case(b"fields") {
-            return Some(options);
-        }
-        if let Some(read) = find(&OPTIONS, word) {
-            let asked = read(words.get(at + 1)?)?;
-            let before = options.time.replace(AskedTime { unit: at, asked });
-            if before.is_some() {
-                return None;
-            }
-            at += 1;
-        } else {
-            let mut plain = form.plain().iter();
-            plain.find(|known| word.eq_ignore_ascii_case(known.as_bytes()))?;
-            options.others += 1;
-        }
-        at += 1;
-    }
-    (!form.has_fields()).then_some(options)
-}
-
 /// Options of ZADD by which a second run would do or tell something else. A member of such a name only costs a replay.
 fn is_condition(word: &[u8]) -> bool {
     [&b"nx"[..], b"xx", b"gt", b"lt", b"incr", b"ch"]
@@ -305,48 +220,10 @@ fn is_condition(word: &[u8]) -> bool {
         .any(|option| word.eq_ignore_ascii_case(option))
 }
 
-/// Writes a request of [`Class::Relative`] with the deadline that it asked for when it came, `wall` milliseconds since 1970
-/// by the server's clock; `None` for any other.
-pub fn with_absolute_deadline(words: &[&[u8]], wall: u64) -> Option<Vec<u8>> {
-    let (&name, arguments) = words.split_first()?;
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    let at = |time: Time| match time {
-        Time::After(milliseconds) => {
-            let at = i64::try_from(wall).ok()?.checked_add(milliseconds)?;
-            Some(at.to_string().into_bytes())
-        }
-        Time::At(_) => None,
-    };
-    if let Some(form) = Form::of(name) {
-        let time = read_options(form, words)?.time?;
-        let at = at(time.asked)?;
-        let mut words = words.to_vec();
-        words[time.unit] = b"PXAT";
-        words[time.unit + 1] = &at;
-        return Some(encode::request_bytes(&words));
-    }
-    match *arguments {
-        [key, time, value] if is("setex") || is("psetex") => {
-            let unit: &[u8] = if is("setex") { b"ex" } else { b"px" };
-            let at = at(find(&OPTIONS, unit)?(time)?)?;
-            Some(encode::request_bytes(&[b"SET", key, value, b"PXAT", &at]))
-        }
-        [key, time, ref options @ ..] => {
-            let (_, absolute) = RELATIVE.iter().find(|(relative, _)| is(relative))?;
-            let at = at(read_time(name, time)?)?;
-            let mut words: Vec<&[u8]> = vec![absolute, key, &at];
-            words.extend(options);
-            Some(encode::request_bytes(&words))
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::table::Table;
-    use crate::resp::request_bytes;
 
     fn class(line: &str) -> Class {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -361,6 +238,9 @@ mod tests {
             assert_eq!(replay(Class::Absolute, delivery), Replay::Again);
             assert_eq!(replay(Class::Relative, delivery), Replay::AgainAbsolute);
         }
+        assert_eq!(replay(Class::Claim, Unwritten), Replay::AgainAbsolute);
+        assert_eq!(replay(Class::Claim, Refused), Replay::AgainAbsolute);
+        assert_eq!(replay(Class::Claim, Unanswered), Replay::ClaimAgain);
         assert_eq!(replay(Class::Once, Unwritten), Replay::Again);
         assert_eq!(replay(Class::Once, Refused), Replay::Again);
         assert_eq!(replay(Class::Once, Unanswered), Replay::Unknown);
@@ -391,8 +271,12 @@ mod tests {
                  HSETEX a PX 9 FXX FIELDS 2 f v g w;HEXPIRE a 9 FIELDS 1 f;hpexpire a 9 LT FIELDS 1 f",
             ),
             (
+                Class::Claim,
+                "SET a 1 NX;SET a 1 EX 9 NX;SET a 1 nx px 9;SET a 1 NX PXAT 99;SETNX a 1",
+            ),
+            (
                 Class::Once,
-                "INCR a;APPEND a 1;RPUSH a 1;SET a 1 NX;SET a 1 EX 9 NX;SET a 1 GET;SETNX a 1;GETSET a 1;GETDEL a;\
+                "INCR a;APPEND a 1;RPUSH a 1;SET a 1 NX GET;SET a 1 NX KEEPTTL;SETNX a;SET a 1 GET;GETSET a 1;GETDEL a;\
                  RENAME a b;EVAL s 1 a;ZADD a INCR 1 m;HINCRBY a f 1;FLUSHALL;PUBLISH c m;CONFIG SET a b;\
                  NO.SUCH a;EXPIRE a x;SPOP a;HSETNX a f 1;CLIENT KILL a;EXPIRE a -;EXPIRE a;EXPIRE;EXPIRE a 1.5;SET a;SET;\
                  SET a 1 GET XX;SET a 1 XX NX;SET a 1 IFEQ 2;SET a 1 EX;SET a 1 EX x;SET a 1 EX 9 PX 9;SET a 1 EX 0;\
@@ -406,63 +290,6 @@ mod tests {
             for line in lines.split(';') {
                 assert_eq!(class(line), expected, "{line}");
             }
-        }
-    }
-
-    #[test]
-    fn relative_deadlines_become_absolute_and_nothing_else_is_written_anew() {
-        for (line, expected) in [
-            ("EXPIRE a 9", "PEXPIREAT a 10000"),
-            ("pexpire a 9 GT", "PEXPIREAT a 1009 GT"),
-            ("SETEX a 9 v", "SET a v PXAT 10000"),
-            ("PSETEX a 9 v", "SET a v PXAT 1009"),
-            ("SET a v EX 9", "SET a v PXAT 10000"),
-            ("SET a v px 9", "SET a v PXAT 1009"),
-            ("GETEX a EX 9", "GETEX a PXAT 10000"),
-            ("SET a v XX EX 9", "SET a v XX PXAT 10000"),
-            ("SET a v PX 9 xx", "SET a v PXAT 1009 xx"),
-            ("EXPIRE a 9 NX", "PEXPIREAT a 10000 NX"),
-            ("HEXPIRE a 9 FIELDS 1 f", "HPEXPIREAT a 10000 FIELDS 1 f"),
-            (
-                "hpexpire a 9 GT FIELDS 1 f",
-                "HPEXPIREAT a 1009 GT FIELDS 1 f",
-            ),
-            (
-                "HGETEX a EX 9 FIELDS 1 px",
-                "HGETEX a PXAT 10000 FIELDS 1 px",
-            ),
-            (
-                "HSETEX a FXX PX 9 FIELDS 1 ex 7",
-                "HSETEX a FXX PXAT 1009 FIELDS 1 ex 7",
-            ),
-        ] {
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            let expected: Vec<&str> = expected.split(' ').collect();
-            assert_eq!(class(line), Class::Relative, "{line}");
-            assert_eq!(
-                with_absolute_deadline(&words, 1000),
-                Some(request_bytes(&expected)),
-                "{line}"
-            );
-        }
-        for line in [
-            "SET a v",
-            "SET a v PXAT 9",
-            "EXPIRE a 9223372036854775807",
-            "EXPIRE a -1",
-            "EXPIRE a",
-            "EXPIREAT a 9",
-            "SET a v EX 9 NX",
-            "SET a v GET EX 9",
-            "SETEX a x v",
-            "HGETEX a FIELDS 2 ex 9",
-            "HSETEX a FNX EX 9 FIELDS 1 f v",
-            "HEXPIREAT a 9 FIELDS 1 f",
-            "PERSIST a",
-            "GET a",
-        ] {
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            assert_eq!(with_absolute_deadline(&words, 1000), None, "{line}");
         }
     }
 

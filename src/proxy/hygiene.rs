@@ -211,7 +211,7 @@ impl Proxy {
     }
 
     /// Finds the link over which a request would go by itself.
-    fn link_for(&mut self, request: &Request<'_>) -> Result<LinkId, Taken> {
+    pub(super) fn link_for(&mut self, request: &Request<'_>) -> Result<LinkId, Taken> {
         let client = &self.clients[request.client as usize];
         let shares = !client.held.takes_everything() && !self.is_paused();
         let lane = match request.command.kind {

@@ -179,6 +179,7 @@ impl Proxy {
                 What::Proof { write, .. } => (1, write),
                 What::Counted { .. }
                 | What::Refreshed { .. }
+                | What::Claim { .. }
                 | What::Exec { .. }
                 | What::Wrapped(_) => (1, true),
                 What::Settle(_) => (1, true),
@@ -216,7 +217,7 @@ impl Proxy {
     }
 
     /// Answers so many requests with an error.
-    fn tell_failure(&mut self, client: ClientId, kind: ErrorKind, count: u32) {
+    pub(super) fn tell_failure(&mut self, client: ClientId, kind: ErrorKind, count: u32) {
         let text = match (&self.servers_words, kind) {
             (Some(words), ErrorKind::Masterdown) => format!("-{words}\r\n"),
             _ => self.error_text(kind),

@@ -10,7 +10,7 @@
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
 //!  acknowledged ─► journalled.rs ─► the journal
 //!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
-//!                               rewind_own.rs: and with it the transaction that was queued there
+//!                               claims.rs: SET NX is asked once more; rewind_own.rs: and with it the transaction that was queued there
 //!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
 //!  no primary ──► hold.rs ────► the request waits in its client's input, or
 //!                 stale.rs ───► is answered from the cache, or
@@ -33,6 +33,7 @@
 //! a connection to the server. Over-estimating state costs a link; under-estimating it would cost correctness.
 
 mod cached;
+mod claims;
 mod clients;
 mod flights;
 mod handshake;

@@ -110,11 +110,15 @@ impl Proxy {
             return Err(ReplyError::Demoted);
         }
         let (request, block) = self.front_request(index);
-        if !refused && self.class_of(&request, block) == Class::Once {
+        let class = self.class_of(&request, block);
+        if !refused && matches!(class, Class::Once | Class::Claim) {
             self.give_up_rewind(id);
             return Ok(());
         }
-        let delivery = match refused {
+        let front = self.links[index as usize].awaited.front();
+        let claim = front.is_some_and(|front| matches!(front.what, What::Claim { .. }));
+        // A claim may have run before.
+        let delivery = match refused && !claim {
             true => Delivery::Refused,
             false => Delivery::Unanswered,
         };

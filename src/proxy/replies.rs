@@ -143,6 +143,10 @@ impl Proxy {
                     self.keep_head(index, id, count, bytes)
                 }
                 What::Refreshed { .. } => self.pass_refreshed(index, bytes),
+                What::Claim { as_resp2 } => {
+                    let (id, as_resp2) = (*client, *as_resp2);
+                    self.pass_claim(index, id, as_resp2, bytes)
+                }
                 What::Replica { read } => {
                     let (id, read) = (*client, *read);
                     self.pass_from_replica(index, id, read, bytes)

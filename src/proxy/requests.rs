@@ -161,6 +161,9 @@ impl Proxy {
         {
             return taken;
         }
+        if self.failover.replaying == Some(true) && self.is_claim(&request) {
+            return self.send_claim(request);
+        }
         match self.is_judged(&request) {
             true => self.dispatch_judged(request),
             false => self.dispatch_plain(request),

@@ -9,7 +9,8 @@ use crate::command::table::{Access, Kind, Touch};
 use crate::downstream::client::{Barrier, Rewound};
 use crate::failover::block::{block_with_absolute_deadlines, classify_block};
 use crate::failover::blocking;
-use crate::failover::replay::{Class, Delivery, Replay, classify, replay, with_absolute_deadline};
+use crate::failover::deadline::with_absolute_deadline;
+use crate::failover::replay::{Class, Delivery, Replay, classify, replay};
 use crate::id::ClientId;
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::upstream::link::{Awaited, What};
@@ -98,6 +99,10 @@ impl Proxy {
             | What::Refreshed { .. }
             | What::Replica { .. }
             | What::Settle(_) => self.take_back(id, bytes, 1, start, owed),
+            // However far it came this time.
+            What::Claim { .. } => {
+                self.take_back_one(id, bytes.unwrap_or_default(), Delivery::Unanswered);
+            }
             What::Wrapped(wrapped) => {
                 let delivery = owed.delivery(start + bytes.map_or(0, <[u8]>::len) as u64);
                 self.take_back_one(id, &wrapped.request, delivery);
@@ -156,7 +161,9 @@ impl Proxy {
                 return self.put_back_error(id, ErrorKind::OutcomeUnknown);
             }
             Replay::Again | Replay::Unknown => self.with_time_left(id, &words),
-            Replay::AgainAbsolute => with_absolute_deadline(&words, self.wall(id)),
+            Replay::AgainAbsolute | Replay::ClaimAgain => {
+                with_absolute_deadline(&words, self.wall(id))
+            }
         };
         let bytes = again.as_deref().unwrap_or(bytes);
         self.put_back_request(id, bytes, may_have_run(class, delivery));

@@ -10,7 +10,8 @@
 use crate::command::table::Kind;
 use crate::downstream::client::{Rewound, Transcript};
 use crate::failover::block::{block_with_absolute_deadlines, classify_block};
-use crate::failover::replay::{Delivery, Replay, replay, with_absolute_deadline};
+use crate::failover::deadline::with_absolute_deadline;
+use crate::failover::replay::{Delivery, Replay, replay};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{CloseCause, ErrorKind};
 use crate::upstream::link::{Awaited, Settle, What};

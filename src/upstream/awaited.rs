@@ -98,6 +98,11 @@ pub enum What {
         /// Which kind of read.
         read: u8,
     },
+    /// The reply to a claim (SET NX) that may have run before, on a link that was lost.
+    Claim {
+        /// Whether the client speaks RESP2 and the link RESP3.
+        as_resp2: bool,
+    },
     /// The replies to a request that was sent in a transaction of ours.
     Wrapped(Box<Wrapped>),
     /// The replies to a whole transaction before that to its EXEC: they are passed with it, so that they can still be

@@ -52,7 +52,7 @@ impl Library {
         self == Self::Phpredis
     }
 
-    /// Whether it creates a session by SET NX, which may not run twice.
+    /// Whether it creates a session by SET NX, of which a second run may not tell what the first did.
     pub(super) fn creates_with_nx(self) -> bool {
         matches!(self, Self::Django | Self::TowerResp2 | Self::TowerResp3)
     }

@@ -5,8 +5,8 @@
 //! scripts of `chaos/`, one after the other. There are users before the cluster is whole again after the fault before: an
 //! old primary that comes back, and takes itself for the primary for some ten seconds, is part of the show.
 //!
-//! A SET NX that was in flight when the primary was lost may have been executed, and may not be executed twice: "outcome
-//! unknown". phpredis takes its lock by one, and tries again by itself. Django and tower-sessions create a session by one,
+//! A SET NX that was in flight when the primary was lost is made again; where it then finds its key, nobody knows by whom that
+//! was set: "outcome unknown". phpredis takes its lock by one, and tries again by itself. Django and tower-sessions create a session by one,
 //! and the log-in fails. These are counted, on both sides, and have to be the same number; nothing else may fail.
 
 use std::thread;

@@ -223,6 +223,61 @@ async fn what_reset_has_thrown_away_is_not_queued_again() {
     assert_eq!(client.ask("EXEC").await, "*1\r\n$10\r\n0:INCR:new\r\n");
 }
 
+/// A claim is on its way when the server dies; then it is answered with these, one after the other.
+async fn claim(request: &str, name: &str, answers: &[&str]) -> (World, String) {
+    let world = start().await;
+    let mut client = world.connect().await;
+    world.redis.hold(name);
+    client.send(request).await;
+    settle().await;
+    restart(&world).await;
+    for answer in answers {
+        world.redis.script(name, Say::Bytes((*answer).into()));
+    }
+    world.redis.release(name);
+    let reply = client.reply().await;
+    assert_eq!(client.ask("PING").await, "+PONG\r\n");
+    (world, reply)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_made_again_and_unknown_only_where_the_key_is_there() {
+    let (world, reply) = claim("SET a 1 NX EX 60", "SET", &["+OK\r\n"]).await;
+    assert_eq!(reply, "+OK\r\n");
+    let arrivals = world.redis.arrivals();
+    let (_, again) = arrivals
+        .iter()
+        .rfind(|(_, words)| words.starts_with("SET"))
+        .unwrap();
+    assert!(again.starts_with("SET a 1 NX PXAT "), "{again}");
+    for (request, name, taken) in [
+        ("SET a 1 NX", "SET", "$-1\r\n"),
+        ("SET a 1 NX", "SET", "_\r\n"),
+        ("SETNX a 1", "SETNX", ":0\r\n"),
+    ] {
+        let (_, reply) = claim(request, name, &[taken]).await;
+        assert!(reply.starts_with(UNKNOWN), "{request}: {reply}");
+    }
+    let (_, reply) = claim("SETNX a 1", "SETNX", &[":1\r\n"]).await;
+    assert_eq!(reply, ":1\r\n");
+    // Refused in between, it may still have run before.
+    let (_, reply) = claim("SET a 1 NX", "SET", &["-LOADING x\r\n", "$-1\r\n"]).await;
+    assert!(reply.starts_with(UNKNOWN), "{reply}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_not_sent_gets_the_servers_own_answer() {
+    let world = start().await;
+    let mut client = world.connect().await;
+    world.redis.die();
+    settle().await;
+    client.send("SET a 1 NX").await;
+    pass_ms(500).await;
+    world.redis.script("SET", Say::Bytes("$-1\r\n".into()));
+    world.redis.set_door(Door::Open);
+    assert_eq!(client.reply().await, "$-1\r\n");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_exec_on_its_way_is_sent_again_if_all_of_it_may_be() {
     let world = start().await;
