@@ -14,6 +14,7 @@
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
 //!  pure, used by the data path:  failover ─► command (what a command means) ─► resp (where a frame ends)
+//!  pure, used off the hot path:  journal ─► command (what an acknowledged write left)
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -82,7 +83,8 @@
 //!
 //! # Places kept for what comes
 //! - *Generation*: a link's serial; an answer of an older link finds nobody.
-//! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output.
+//! - *Journal*: an acknowledged write is seen in `pass_replies` (entry with `write`), a byte range of the link's output;
+//!   what it left is read off it by [`journal`].
 //! - *Simulation*: sockets, chance and the clocks that tokio lacks come through [`seam`]; nothing else in the data path is
 //!   real.
 
@@ -98,6 +100,7 @@ pub mod downstream;
 pub mod error;
 pub mod failover;
 pub mod id;
+pub mod journal;
 pub mod metrics;
 pub mod outbox;
 pub mod proxy;
