@@ -1,8 +1,7 @@
-//! The journal: acknowledged writes, kept until replicas are known to have them, and for a while longer: pure.
+//! The journal: acknowledged writes, kept until replicas are known to have them, and for a while longer; and what they left. Pure.
 //!
 //! Redis acknowledges a write before any replica has it. So what was acknowledged through here is remembered: the request's
-//! bytes as they came, with the beginning of the reply. To copy them is all that the hot path does; what a write has
-//! left is read from them when that is asked.
+//! bytes as they came, with the beginning of the reply. To copy them is all that the hot path does.
 //!
 //! ```text
 //!  acknowledged ─► Ring ─► at risk ──── a later sample's offset is acknowledged by every replica ───► confirmed
@@ -10,11 +9,32 @@
 //!                            └─ a bound is hit: dropped, counted                     `journal.retain_s` ─┴─► dropped
 //! ```
 //!
-//! [`ring`] keeps the records; [`samples`] knows which of them replicas have.
+//! [`ring`] keeps the records; [`samples`] knows which of them replicas have, and what another primary inherited.
+//!
+//! What a write *left* is worked out afterwards, off the hot path: [`effects`] reads the effects of one write off its words and its
+//! reply, [`Keyspace`] folds them, in the order in which the server ran them, to what each key holds as far as it is known
+//! ([`Image`]). Repair will ask it; nothing does so yet but its tests.
+//!
+//! # Invariant
+//! Whatever is stated of a key is true of the server, as long as only our own writes and the passing of time change it. What
+//! can't be known is left open, never guessed. Evictions and writes of strangers are seen only where a reply contradicts
+//! what was believed ([`KeyEffect::refutes`]).
 
+pub mod collection;
+pub mod effect;
+pub mod image;
+pub mod keyspace;
 pub mod progress;
 pub mod ring;
 pub mod samples;
+
+pub use collection::{Collection, Element, Field};
+pub use effect::{
+    Change, Effect, FieldChange, KeyEffect, MemberChange, ScoreChange, Seen, Was, Write,
+    block_effects, effects,
+};
+pub use image::{Deadline, Image, Moment, Parts, Value};
+pub use keyspace::{Before, Keyspace};
 
 /// A record's number: 1 is the first, each next one is one more.
 pub type Seq = u64;
