@@ -23,18 +23,20 @@ pub struct Bounds {
     pub records: usize,
 }
 
-/// One acknowledged write, or a whole transaction.
+/// Acknowledged writes that were sent together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// When it was sent, by the boot clock.
+    /// When they were sent, by the boot clock.
     pub sent_at: Micros,
-    /// The database that it was sent to.
+    /// The database that they were sent to.
     pub database: u32,
-    /// The request, or the requests from MULTI to EXEC, as they were sent.
+    /// How many they are: as many requests with as many replies, or one request, or one transaction from MULTI to EXEC.
+    pub count: u32,
+    /// The requests as they were sent.
     pub request: &'a [u8],
-    /// How the reply begins; of a transaction that to EXEC.
+    /// The replies; of one alone, how it begins; of a transaction that to EXEC.
     pub reply: &'a [u8],
-    /// Whether that is all of the reply.
+    /// Whether that is all of the reply; always so for several.
     pub whole: bool,
 }
 
@@ -93,14 +95,13 @@ impl Ring {
         chunk
             .bytes
             .extend_from_slice(&record.database.to_le_bytes());
-        chunk
-            .bytes
-            .extend_from_slice(&u32::from(record.whole).to_le_bytes());
+        let count = record.count << 1 | u32::from(record.whole);
+        chunk.bytes.extend_from_slice(&count.to_le_bytes());
         chunk.bytes.extend_from_slice(record.request);
         chunk.bytes.extend_from_slice(record.reply);
-        chunk.count += 1;
+        chunk.count += u64::from(record.count);
         chunk.newest = now;
-        self.next += 1;
+        self.next += u64::from(record.count);
     }
 
     #[cold]
@@ -187,11 +188,17 @@ impl Ring {
         self.chunks.front().map(|chunk| chunk.newest)
     }
 
-    /// Returns the records from this one on, oldest first.
+    /// Returns the records from the one on that holds this number, oldest first, each with the number of its first write.
     pub fn from(&self, seq: Seq) -> impl Iterator<Item = (Seq, Record<'_>)> {
         let chunks = self.chunks.iter().filter(move |chunk| chunk.next() > seq);
-        let records = chunks.flat_map(|chunk| (chunk.first..).zip(Records(&chunk.bytes)));
-        records.filter(move |(number, _)| *number >= seq)
+        let records = chunks.flat_map(|chunk| {
+            Records(&chunk.bytes).scan(chunk.first, |next, record| {
+                let first = *next;
+                *next += u64::from(record.count);
+                Some((first, record))
+            })
+        });
+        records.filter(move |(first, record)| first + u64::from(record.count) > seq)
     }
 }
 
@@ -215,7 +222,8 @@ impl<'a> Iterator for Records<'a> {
             database: word(16),
             request,
             reply,
-            whole: word(20) != 0,
+            count: word(20) >> 1,
+            whole: word(20) & 1 != 0,
         })
     }
 }
@@ -235,6 +243,7 @@ mod tests {
         Record {
             sent_at: u64::MAX - 7,
             database: 3,
+            count: 1,
             request,
             reply,
             whole: true,
@@ -272,6 +281,16 @@ mod tests {
         assert_eq!(numbers(&ring, 3), [3, 4]);
         assert_eq!(numbers(&ring, 5), [0; 0]);
         assert_eq!(ring.oldest_at(), Some(9));
+        let three = Record {
+            count: 3,
+            ..record(b"xyz", b"+++")
+        };
+        ring.add(&three, 9);
+        ring.add(&record(b"e", b"+"), 9);
+        assert_eq!((ring.newest(), ring.len()), (8, 8));
+        assert_eq!(numbers(&ring, 4), [4, 5, 8]);
+        assert_eq!(numbers(&ring, 7), [5, 8], "the one that holds it");
+        assert_eq!(ring.from(5).next(), Some((5, three)));
     }
 
     #[test]

@@ -182,13 +182,6 @@ impl Samples {
         }
     }
 
-    /// Tells whether every replica has a record.
-    pub fn is_confirmed(&self, seq: Seq) -> bool {
-        let mut eras = self.eras.iter().rev();
-        let era = eras.find(|era| era.first <= seq);
-        era.is_some_and(|era| seq < era.unconfirmed)
-    }
-
     /// Returns how many records from `oldest` to `newest` are not confirmed.
     pub fn at_risk(&self, oldest: Seq, newest: Seq) -> u64 {
         let mut end = newest + 1;
@@ -233,7 +226,7 @@ mod tests {
         assert_eq!((samples.at_risk(1, 5), samples.eras[0].unconfirmed), (5, 1));
         samples.take(sample(5, 200, Some(100)));
         assert_eq!((samples.at_risk(1, 5), samples.eras[0].unconfirmed), (2, 4));
-        assert!(samples.is_confirmed(3) && !samples.is_confirmed(4));
+        assert_eq!((samples.at_risk(3, 3), samples.at_risk(4, 4)), (0, 1));
         samples.take(sample(5, 210, None));
         assert_eq!(samples.at_risk(1, 5), 2, "without replicas nothing is");
         samples.take(sample(5, 220, Some(200)));
@@ -293,7 +286,7 @@ mod tests {
             ..late
         });
         assert_eq!(samples.at_risk(1, 9), 5, "the old ones");
-        assert!(!samples.is_confirmed(5) && samples.is_confirmed(6));
+        assert_eq!((samples.at_risk(5, 5), samples.at_risk(6, 6)), (1, 0));
         assert_eq!(samples.at_risk(4, 10), 3, "those that are still there");
     }
 

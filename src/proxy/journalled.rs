@@ -19,7 +19,7 @@ use crate::resp::{Scanner, value};
 use crate::upstream::link::{Link, Write, Written};
 
 use super::Proxy;
-use super::owed::split;
+use super::owed::{Sent, split};
 
 /// The journal as the data path holds it.
 pub(super) struct Journalled {
@@ -91,28 +91,23 @@ impl Proxy {
     #[inline]
     pub(super) fn journal_sent(&mut self, link: LinkId, length: usize) {
         if self.journal.is_some() {
-            let target = &mut self.links[link.index as usize];
-            let end = target.output.queued();
-            let start = end - length as u64;
-            self.journal_written(link, Written::There { start, end });
+            let sent_at = self.boot_micros;
+            self.links[link.index as usize].note_write(length, sent_at);
         }
     }
 
     /// Like [`Proxy::journal_sent`], where the journal is to have other bytes than the link.
     pub(super) fn journal_sent_as(&mut self, link: LinkId, request: &[u8]) {
         if self.journal.is_some() {
-            self.journal_written(link, Written::Here(request.into()));
+            let sent_at = self.boot_micros;
+            let target = &mut self.links[link.index as usize];
+            target.writes.push_back(Write {
+                place: target.asked,
+                count: 1,
+                sent_at,
+                written: Written::Here(request.into()),
+            });
         }
-    }
-
-    fn journal_written(&mut self, link: LinkId, written: Written) {
-        let sent_at = self.boot_micros;
-        let target = &mut self.links[link.index as usize];
-        target.writes.push_back(Write {
-            place: target.asked,
-            sent_at,
-            written,
-        });
     }
 
     /// EXEC of a client's transaction was queued on its own link just now.
@@ -145,57 +140,48 @@ impl Proxy {
     /// journal. `begins` says whether the bytes begin with a reply, and not in the middle of one.
     #[inline]
     pub(super) fn journal_replies(&mut self, index: u32, frames: u32, bytes: &[u8], begins: bool) {
-        let link = &self.links[index as usize];
+        let link = &mut self.links[index as usize];
         let last = link.replied + u64::from(frames);
-        if link.writes.front().is_some_and(|write| write.place <= last) {
-            self.journal_writes(index, last, bytes, begins);
-        }
-    }
-
-    fn journal_writes(&mut self, index: u32, last: u64, mut bytes: &[u8], begins: bool) {
-        let (link, now) = (&mut self.links[index as usize], self.boot_micros);
-        let Some(journal) = &mut self.journal else {
+        let (Some(journal), Some(front)) = (&mut self.journal, link.writes.front()) else {
             return;
         };
-        let mut scanner = Scanner::default();
-        let mut at = link.replied + u64::from(begins);
-        while let Some(write) = link.writes.front().filter(|write| write.place <= last) {
-            let place = write.place;
-            // Where the bytes begin in the middle of a reply, nothing is known of that one.
-            let mut reply = &b""[..];
-            while begins && at <= place {
-                let Ok(run) = scanner.run(bytes, 1) else {
-                    break;
-                };
-                (reply, bytes) = bytes.split_at(run.consumed);
-                at += 1;
-            }
-            if let Some(write) = link.writes.pop_front()
-                && !value::is_error(reply)
-            {
-                add(journal, link, &write, reply, now);
-            }
+        if front.place > last {
+            return;
         }
+        let replies = Replies {
+            next: link.replied + 1,
+            last,
+            bytes,
+            begins,
+        };
+        journal.take(link, replies, self.boot_micros);
     }
 
     /// Returns what is remembered: requests, words between blanks, and how their replies begin.
     #[cfg(test)]
     pub fn remembered(&self) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let shown = |record: Record<'_>| {
+        let shown = |record: Record<'_>| -> Vec<(String, String)> {
             let requests = split(record.request, 0);
-            let lines = requests
-                .iter()
-                .map(|request| text(&request.line().join(&b' ')));
-            let lines: Vec<String> = lines.collect();
-            (lines.join("; "), text(record.reply))
+            let line = |request: &Sent<'_>| text(&request.line().join(&b' '));
+            let lines: Vec<String> = requests.iter().map(line).collect();
+            if record.count == 1 {
+                return vec![(lines.join("; "), text(record.reply))];
+            }
+            let mut replies = Replies {
+                next: 1,
+                last: u64::from(record.count),
+                bytes: record.reply,
+                begins: true,
+            };
+            assert_eq!(lines.len(), record.count as usize);
+            let each = (1..).zip(lines);
+            each.map(|(place, line)| (line, text(replies.to(place))))
+                .collect()
         };
         let journal = self.journal.as_ref().expect("there is a journal");
-        journal
-            .ring
-            .from(0)
-            .map(|(_, record)| shown(record))
-            .collect()
+        let records = journal.ring.from(0);
+        records.flat_map(|(_, record)| shown(record)).collect()
     }
 
     /// Another primary: what was sent before is no matter of its replicas, and it may lack some of it.
@@ -269,22 +255,97 @@ impl Proxy {
     }
 }
 
-fn add(journal: &mut Journalled, link: &Link, write: &Write, reply: &[u8], now: Micros) {
-    let request = match &write.written {
-        Written::There { start, end } => link.output.between(*start, *end),
-        Written::Here(request) => Some(&request[..]),
-    };
-    let Some(request) = request.filter(|request| !request.is_empty()) else {
-        journal.missed += 1;
-        return;
-    };
-    let kept = &reply[..reply.len().min(REPLY_BYTES_MAX)];
-    let record = Record {
-        sent_at: write.sent_at,
-        database: link.database,
-        request,
-        reply: kept,
-        whole: !reply.is_empty() && kept.len() == reply.len(),
-    };
-    journal.add(&record, now);
+/// Replies that have come.
+struct Replies<'a> {
+    /// The place of the first.
+    next: u64,
+    /// The place of the last.
+    last: u64,
+    bytes: &'a [u8],
+    /// Whether the bytes begin with a reply.
+    begins: bool,
+}
+
+impl<'a> Replies<'a> {
+    /// Tells whether they are all that a write waits for, and nothing else, and short, and no errors.
+    fn are_those_to(&self, write: &Write) -> bool {
+        let count = u64::from(write.count);
+        self.begins
+            && write.place == self.next
+            && write.place + count == self.last + 1
+            && self.bytes.len() <= REPLY_BYTES_MAX
+            && !self.bytes.iter().any(|byte| matches!(byte, b'-' | b'!'))
+    }
+
+    /// Returns the reply with this place, and leaves those behind it; nothing is known of one that had begun before.
+    fn to(&mut self, place: u64) -> &'a [u8] {
+        let mut reply = &b""[..];
+        while self.begins && self.next <= place {
+            let Ok(run) = Scanner::default().run(self.bytes, 1) else {
+                break;
+            };
+            (reply, self.bytes) = self.bytes.split_at(run.consumed);
+            self.next += 1;
+        }
+        reply
+    }
+}
+
+impl Journalled {
+    /// Adds the writes of a link to which replies have come.
+    fn take(&mut self, link: &mut Link, mut replies: Replies<'_>, now: Micros) {
+        while let Some(write) = link.writes.front_mut()
+            && write.place <= replies.last
+        {
+            let bytes = match &write.written {
+                Written::There { start, end } => link.output.between(*start, *end),
+                Written::Here(request) => Some(&request[..]),
+            };
+            let bytes = bytes.unwrap_or_default();
+            let record = |request, count| Record {
+                sent_at: write.sent_at,
+                database: link.database,
+                count,
+                request,
+                reply: b"",
+                whole: false,
+            };
+            if replies.are_those_to(write) && !bytes.is_empty() {
+                // The usual case, in one piece.
+                let record = Record {
+                    reply: replies.bytes,
+                    whole: true,
+                    ..record(bytes, write.count)
+                };
+                self.add(&record, now);
+                link.writes.pop_front();
+                return;
+            }
+            let request = match write.count {
+                1 => bytes,
+                _ => Sent::read(bytes, 0).map_or(&b""[..], |request| request.bytes),
+            };
+            let reply = replies.to(write.place);
+            if request.is_empty() {
+                self.missed += 1;
+            } else if !value::is_error(reply) {
+                let kept = &reply[..reply.len().min(REPLY_BYTES_MAX)];
+                let record = Record {
+                    reply: kept,
+                    whole: !reply.is_empty() && kept.len() == reply.len(),
+                    ..record(request, 1)
+                };
+                self.add(&record, now);
+            }
+            let length = request.len() as u64;
+            match (&mut write.written, write.count) {
+                (Written::There { start, .. }, 2..) => {
+                    *start += length;
+                    write.place += 1;
+                    write.count -= 1;
+                }
+                _ => drop(link.writes.pop_front()),
+            }
+        }
+    }
 }

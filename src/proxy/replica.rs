@@ -15,6 +15,7 @@ use crate::downstream::client::Stall;
 use crate::failover::machine::Scope;
 use crate::id::{ClientId, LinkId};
 use crate::journal::Seq;
+use crate::journal::ring::Record;
 use crate::metrics::{Lane as LaneMetric, SessionRead};
 use crate::resp::value;
 use crate::seam::HostPort;
@@ -159,8 +160,12 @@ impl Proxy {
         let Some(journal) = &self.journal else {
             return lacks;
         };
-        let at_risk = |number: Seq| !journal.samples.is_confirmed(number);
-        for (_, record) in journal.ring.from(0).filter(|(number, _)| at_risk(*number)) {
+        let at_risk = |number: Seq, record: &Record<'_>| {
+            let last = number + u64::from(record.count) - 1;
+            journal.samples.at_risk(number, last) > 0
+        };
+        let records = journal.ring.from(0);
+        for (_, record) in records.filter(|(number, record)| at_risk(*number, record)) {
             for request in split(record.request, 0) {
                 let command = self.table.find(request.name());
                 let found = touched(&command, request.bytes, &request.words);

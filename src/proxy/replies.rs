@@ -207,7 +207,8 @@ impl Proxy {
             }
         }
         if run.frames > 0 {
-            self.journal_replies(index, run.frames, bytes, before.at_boundary());
+            let seen = &bytes[..run.consumed];
+            self.journal_replies(index, run.frames, seen, before.at_boundary());
         }
         let link = &mut self.links[index as usize];
         if run.frames == left {
@@ -382,13 +383,14 @@ impl Proxy {
     /// Replies to commands of ours: no client sees them.
     pub(super) fn swallow(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
+        let begins = link.scanner.at_boundary();
         let run = link.scanner.run(bytes, 1)?;
         if run.consumed == 0 {
             return Ok(Step::Starved);
         }
         if run.frames == 1 {
             let accepted = bytes[0] != b'-';
-            self.journal_replies(index, 1, bytes, true);
+            self.journal_replies(index, 1, &bytes[..run.consumed], begins);
             let link = &mut self.links[index as usize];
             let popped = link.pop_awaited();
             self.note_replied(index, 1);

@@ -54,7 +54,7 @@ impl Proxy {
             self.write_to_client(id.index, |out| out.extend_from_slice(seen));
         }
         if run.frames == 1 {
-            self.journal_replies(index, 1, bytes, first);
+            self.journal_replies(index, 1, &bytes[..run.consumed], first);
             let link = &mut self.links[index as usize];
             let serial = link.serial;
             if let Some(Awaited {

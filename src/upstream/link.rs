@@ -55,18 +55,20 @@ pub enum Pending {
     Everything,
 }
 
-/// A request on its way that may change data, for the journal.
+/// Requests on their way that may change data, for the journal: of one client, sent one behind the other.
 #[derive(Debug)]
 pub struct Write {
-    /// The place of its reply.
+    /// The place of the first reply.
     pub place: u64,
-    /// When it was sent.
+    /// How many there are.
+    pub count: u32,
+    /// When they were sent.
     pub sent_at: Micros,
-    /// Its bytes.
+    /// Their bytes.
     pub written: Written,
 }
 
-/// Where the bytes of such a request are.
+/// Where the bytes of such requests are.
 #[derive(Debug)]
 pub enum Written {
     /// In the link's output.
@@ -327,6 +329,40 @@ impl Link {
         });
     }
 
+    /// A request that may change data was queued just now, in so many bytes: it is added to the write before it if that is the
+    /// same client's and stands right in front of it.
+    #[inline]
+    pub fn note_write(&mut self, length: usize, sent_at: Micros) {
+        let end = self.output.queued();
+        let start = end - length as u64;
+        let newest = self.newest_start;
+        if let Some(Write {
+            place,
+            count,
+            sent_at: before,
+            written:
+                Written::There {
+                    start: first,
+                    end: last,
+                },
+        }) = self.writes.back_mut()
+            && *last == start
+            && *first >= newest
+            && *before == sent_at
+            && *place + u64::from(*count) == self.asked
+        {
+            *count += 1;
+            *last = end;
+            return;
+        }
+        self.writes.push_back(Write {
+            place: self.asked,
+            count: 1,
+            sent_at,
+            written: Written::There { start, end },
+        });
+    }
+
     /// Returns the requests of the newest entry, if they are all still here.
     pub fn newest_requests(&self) -> Option<&[u8]> {
         self.output.between(self.newest_start, self.output.queued())
@@ -336,10 +372,12 @@ impl Link {
     pub fn end_upload(&mut self, queued: u64) {
         if let Some(Write {
             place,
+            count,
             written: Written::There { end, .. },
             ..
         }) = self.writes.back_mut()
             && *place == self.asked
+            && *count == 1
         {
             *end = queued;
         }
