@@ -13,7 +13,7 @@
 //!  └───────────────────────────────┘   Report   │   upstream   links: tracked, general, pinned │
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
-//!  pure, used by the data path:  failover ─► command (what a command means) ─► resp (where a frame ends)
+//!  pure, used by the data path:  failover, repair ─► command (what a command means) ─► resp (where a frame ends)
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -102,6 +102,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod proxy;
 pub mod reactor;
+pub mod repair;
 pub mod resp;
 pub mod seam;
 pub mod sentinel;
