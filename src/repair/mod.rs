@@ -27,3 +27,6 @@ pub mod record;
 pub mod round;
 pub mod script;
 pub mod stamp;
+
+#[cfg(test)]
+mod explore;
