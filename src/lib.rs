@@ -14,6 +14,7 @@
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
 //!  pure, used by the data path:  failover, journal ─► command (what a command means) ─► resp (where a frame ends)
+//!  pure, to be used by it next:  repair (who wrote last, after a failover) ─► command, resp
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -112,6 +113,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod proxy;
 pub mod reactor;
+pub mod repair;
 pub mod resp;
 pub mod seam;
 pub mod sentinel;
