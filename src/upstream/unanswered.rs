@@ -16,8 +16,9 @@ use crate::seam::BoxStream;
 /// Answered bytes in front are dropped once they are this many, and the larger part: each byte is moved once at most.
 const DROPPED_BYTES_MIN: usize = 16 * 1024;
 
-/// An empty buffer that is larger goes back to the allocator.
-const KEPT_BYTES_MAX: usize = 128 * 1024;
+/// An empty buffer that is larger than this part of what may be kept goes back to the allocator: 1 MiB of a shared link, which is
+/// what a turn queues on it when 50 clients pipeline; 128 KiB of a pinned one.
+const SPARE_PART: usize = 16;
 
 /// Bytes from the first unanswered request on. Places are counted from the link's first byte.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Unanswered {
         let done = place.min(self.written).saturating_sub(self.base) as usize;
         if done == self.bytes.len() {
             self.base += done as u64;
-            match self.bytes.capacity() > KEPT_BYTES_MAX {
+            match self.bytes.capacity() > self.kept_max / SPARE_PART {
                 true => self.bytes = Vec::new(),
                 false => self.bytes.clear(),
             }
@@ -125,7 +126,7 @@ impl Unanswered {
     fn drop_front(&mut self, count: usize) {
         self.bytes.drain(..count);
         self.base += count as u64;
-        if self.bytes.capacity() > 4 * self.bytes.len() + KEPT_BYTES_MAX {
+        if self.bytes.capacity() > 4 * self.bytes.len() + self.kept_max / SPARE_PART {
             self.bytes.shrink_to(2 * self.bytes.len());
         }
     }
