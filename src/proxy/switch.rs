@@ -78,7 +78,8 @@ impl Proxy {
             return;
         }
         let dialling = |(index, link): (usize, &crate::upstream::link::Link)| {
-            (!link.is_up()).then_some(index as u32)
+            // A replica is no matter of that.
+            (!link.is_up() && link.lane != Lane::Replica).then_some(index as u32)
         };
         let dialling: Vec<u32> = self.links.iter().filter_map(dialling).collect();
         if self.registry.health != Health::Up {

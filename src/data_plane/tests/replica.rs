@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::client::Client;
-use super::redis::{Redis, Say};
+use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
 use crate::config::Config;
 use crate::failover::machine::{Event, NodeState};
@@ -159,4 +159,23 @@ async fn it_is_not_asked_where_that_is_not_allowed() {
         client.is_silent().await;
         assert!(asked(&world).is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_of_the_primary_is_none_of_the_replica_that_is_being_dialled() {
+    let (world, mut client) = start().await;
+    let address = HostPort {
+        host: "replica.test".into(),
+        port: 6379,
+    };
+    world.handle.replica(Some(address)).await;
+    world.handle.failover(Event::Superseded(true)).await;
+    world.redis.set_door(Door::Hanging);
+    client.send("GET a").await;
+    client.is_silent().await;
+    world.handle.failover(Event::Node(NodeState::Silent)).await;
+    settle().await;
+    world.redis.set_door(Door::Open);
+    assert_eq!(client.next_now().await, "$7\r\n0:GET:a\r\n");
+    assert_eq!(asked(&world), ["GET a"]);
 }
