@@ -100,6 +100,26 @@ impl Proxy {
         taken
     }
 
+    /// Sends a script that is queued in a transaction: there a refusal would come too late, so what another primary was shown
+    /// is sent with its body.
+    pub(super) fn send_queued_script(&mut self, request: Request<'_>) -> Taken {
+        let line: Vec<&[u8]> = request.words_from(0).collect();
+        let primary = self.failover.primaries;
+        let again = self.failover.scripts.as_eval(&line, primary);
+        match again.as_deref().and_then(|again| Sent::read(again, 0)) {
+            None => self.send_own(request, None),
+            Some(again) => {
+                let with_body = Request {
+                    bytes: again.bytes,
+                    words: &again.words,
+                    command: self.table.find(again.name()),
+                    ..request
+                };
+                self.send_own(with_body, None)
+            }
+        }
+    }
+
     /// Remembers the body of a script.
     fn note_script(&mut self, request: &Request<'_>) {
         let words: Vec<&[u8]> = request.words_from(0).take(SCRIPT_WORDS_MAX).collect();

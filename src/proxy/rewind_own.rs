@@ -238,9 +238,16 @@ impl Proxy {
             Some(transcript) => transcript.bytes.clone(),
             None => return,
         };
+        let primary = self.failover.primaries;
         for request in split(&bytes, 0) {
+            // It may not know what the one before was shown.
+            let scripts = &mut self.failover.scripts;
+            let with_body = scripts.as_eval(&request.line(), primary);
             let target = &mut self.links[link.index as usize];
-            target.push_bytes(request.bytes, &mut self.pool);
+            target.push_bytes(
+                with_body.as_deref().unwrap_or(request.bytes),
+                &mut self.pool,
+            );
             target.expect(ClientId::NOBODY, What::Swallow);
         }
         self.touch_link(link);

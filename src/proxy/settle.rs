@@ -1,5 +1,6 @@
 //! Replies that change what we know of a client or its link: SELECT, AUTH, EXEC and their like.
 
+use crate::failover::scripts::is_unknown;
 use crate::id::{ClientId, LinkId};
 use crate::upstream::link::{Awaited, Settle, What};
 
@@ -17,7 +18,7 @@ impl Proxy {
             return Ok(Step::Starved);
         }
         if first
-            && bytes.starts_with(b"-NOSCRIPT ")
+            && is_unknown(bytes)
             && let Some(front) = link.awaited.front()
             && let id = front.client
             && self.send_with_body(index, id)

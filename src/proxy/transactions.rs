@@ -261,7 +261,7 @@ impl Proxy {
             Kind::Multi => self.open_multi(request),
             Kind::Script if multi => {
                 self.clients[request.client as usize].script_queued = true;
-                self.send_own(request, None)
+                self.send_queued_script(request)
             }
             Kind::Script => self.send_script(request),
             Kind::Wait if !multi => self.send_wait(request),

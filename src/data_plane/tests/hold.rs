@@ -223,6 +223,26 @@ async fn what_reset_has_thrown_away_is_not_queued_again() {
     assert_eq!(client.ask("EXEC").await, "*1\r\n$10\r\n0:INCR:new\r\n");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_script_in_a_transaction_goes_with_its_body_to_a_primary_that_was_not_shown_it() {
+    let world = start().await;
+    let mut client = world.connect().await;
+    // The name of the script `s`.
+    let by_sha = "EVALSHA a0f1490a20d0211c997b44bc357e1972deab8ae3 0";
+    client.ask("EVAL s 0").await;
+    for request in ["MULTI", by_sha] {
+        client.ask(request).await;
+    }
+    assert!(world.redis.has(by_sha), "it was shown to this one");
+    restart(&world).await;
+    // What was queued is queued again, and so is what comes.
+    client.ask(by_sha).await;
+    client.ask("EXEC").await;
+    let arrivals = world.redis.arrivals();
+    let count = |wanted: &str| arrivals.iter().filter(|(_, words)| words == wanted).count();
+    assert_eq!((count("EVAL s 0"), count(by_sha)), (3, 1));
+}
+
 /// A claim is on its way when the server dies; then it is answered with these, one after the other.
 async fn claim(request: &str, name: &str, answers: &[&str]) -> (World, String) {
     let world = start().await;
