@@ -210,6 +210,8 @@ pub struct Client {
     pub restore: bool,
     /// What it watched was lost with a link: its next EXEC is answered as if something had changed.
     pub watch_lost: bool,
+    /// Something of what it awaits may have run before, on a link that was lost.
+    pub replayed: bool,
     /// When it has asked a replica and got no answer of use ([`crate::proxy`] counts these times); 0 = it has not.
     pub asked_replica: u32,
     /// Since when what is in flight may wait in the server.
@@ -281,6 +283,7 @@ impl Client {
             transcript: None,
             restore: false,
             watch_lost: false,
+            replayed: false,
             asked_replica: 0,
             blocked_since: None,
             poisoned: false,

@@ -302,6 +302,7 @@ impl Proxy {
                     may_have_run,
                 } => {
                     self.failover.replaying = Some(may_have_run);
+                    self.clients[index as usize].replayed |= may_have_run;
                     let done = self.serve(index, &bytes);
                     self.failover.replaying = None;
                     if done < bytes.len() {

@@ -429,6 +429,7 @@ impl Proxy {
         client.inflight -= count;
         let unaware = client.notified == Some(!holds);
         if client.inflight == 0 {
+            client.replayed = false;
             let quitting = client.quitting;
             if client.stall != Stall::None
                 || client.own.is_some()

@@ -33,11 +33,6 @@ impl Effect {
     }
 }
 
-/// Tells whether what is put back may have changed something already.
-fn may_have_run(class: Class, delivery: Delivery) -> bool {
-    delivery == Delivery::Unanswered && class != Class::Read
-}
-
 impl Proxy {
     /// Takes back what clients awaited of a shared link that is lost, but for the client that got half a reply.
     pub(super) fn rewind_shared(&mut self, owed: Owed, half_sent: Option<ClientId>) {
@@ -166,7 +161,8 @@ impl Proxy {
             }
         };
         let bytes = again.as_deref().unwrap_or(bytes);
-        self.put_back_request(id, bytes, may_have_run(class, delivery));
+        let may_have_run = self.may_have_run(id, class, delivery);
+        self.put_back_request(id, bytes, may_have_run);
     }
 
     /// A request that waits in the server is asked again for the rest of its time.
@@ -199,7 +195,14 @@ impl Proxy {
             return self.put_back_error(id, ErrorKind::OutcomeUnknown);
         }
         let block = block_with_absolute_deadlines(&lines, wall);
-        self.put_back_request(id, &block, may_have_run(class, delivery));
+        let may_have_run = self.may_have_run(id, class, delivery);
+        self.put_back_request(id, &block, may_have_run);
+    }
+
+    /// Tells whether what is put back of a client may have changed something already, this time or before.
+    fn may_have_run(&mut self, id: ClientId, class: Class, delivery: Delivery) -> bool {
+        let before = self.client(id).is_some_and(|client| client.replayed);
+        class != Class::Read && (before || delivery == Delivery::Unanswered)
     }
 
     /// Reads what a request would do a second time.
@@ -254,6 +257,7 @@ impl Proxy {
         };
         client.end_rewind();
         client.inflight = 0;
+        client.replayed = false;
         let rewinding = std::mem::take(&mut client.rewinding);
         let lane = client.lane.take();
         let own = client

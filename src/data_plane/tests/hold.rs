@@ -243,6 +243,29 @@ async fn a_script_in_a_transaction_goes_with_its_body_to_a_primary_that_was_not_
     assert_eq!((count("EVAL s 0"), count(by_sha)), (3, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_may_have_run_is_never_said_not_to_have_whatever_refuses_it_later() {
+    let world = start().await;
+    let (mut client, mut other) = (world.connect().await, world.connect().await);
+    world.redis.hold("SET");
+    client.send("SET a 1").await;
+    settle().await;
+    restart(&world).await;
+    for _ in 0..100 {
+        let loading = Say::Bytes("-LOADING x\r\n".into());
+        world.redis.script("SET", loading.clone());
+        world.redis.script("DEL", loading);
+    }
+    world.redis.release("SET");
+    settle().await;
+    other.send("DEL b").await;
+    pass_ms(12_000).await;
+    let reply = client.reply().await;
+    assert!(reply.starts_with(UNKNOWN), "{reply}");
+    let reply = other.reply().await;
+    assert!(reply.starts_with(MASTERDOWN), "{reply}");
+}
+
 /// A claim is on its way when the server dies; then it is answered with these, one after the other.
 async fn claim(request: &str, name: &str, answers: &[&str]) -> (World, String) {
     let world = start().await;
