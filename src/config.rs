@@ -52,14 +52,12 @@ impl Config {
                 source: Source::Standalone(address),
                 ..Upstream::default()
             },
+            journal: Journal {
+                enabled: false,
+                ..Journal::default()
+            },
             ..Self::default()
         }
-    }
-
-    /// Tells whether acknowledged writes are remembered. A single server has nobody to lose them to, unless it is told so.
-    pub fn keeps_journal(&self) -> bool {
-        let default = matches!(self.upstream.source, Source::Sentinel(_));
-        self.journal.enabled.unwrap_or(default)
     }
 
     /// Reads and checks the file at `path`, and the password file that it names.
@@ -275,8 +273,8 @@ impl Default for Hold {
 /// What is remembered of acknowledged writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// Whether anything is; `None` = where Sentinels name the primary.
-    pub enabled: Option<bool>,
+    /// Whether anything is. A single server has nobody to lose writes to, so there it is only where it is asked for.
+    pub enabled: bool,
     /// Bytes of memory for it.
     pub bytes_max: usize,
     /// Writes, a transaction counting as one.
@@ -290,7 +288,7 @@ pub struct Journal {
 impl Default for Journal {
     fn default() -> Self {
         Self {
-            enabled: None,
+            enabled: true,
             bytes_max: 64 << 20,
             records_max: 1_000_000,
             age_max: Duration::from_secs(300),

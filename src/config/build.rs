@@ -61,7 +61,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let touch = session::touch(&mut root, &mut findings);
     let sessions = session::sessions(&mut root, &mut findings);
     let hold = session::hold(&mut root, &mut findings);
-    let journal = session::journal(&mut root, &mut findings);
+    let journal = session::journal(&mut root, &upstream.source, &mut findings);
     let admin = admin(&mut root, &mut findings);
     let log = log(&mut root, &mut findings);
     let shutdown_grace = shutdown(&mut root, &mut findings);

@@ -99,7 +99,7 @@ shutdown: {grace_s: 3}
             ask_replica: true,
         },
         journal: Journal {
-            enabled: Some(true),
+            enabled: true,
             bytes_max: 1 << 20,
             records_max: 7,
             age_max: Duration::from_secs(8),

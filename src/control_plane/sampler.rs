@@ -59,7 +59,7 @@ pub(super) struct Sampler {
 impl Sampler {
     /// Samples for ever, where there is a journal.
     pub(super) async fn run(mut self) {
-        if !self.config.keeps_journal() {
+        if !self.config.journal.enabled {
             return;
         }
         loop {

@@ -27,7 +27,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
     list_touch(touch, out)?;
     list_sessions(sessions, out)?;
     list_hold(hold, out)?;
-    list_journal(journal, config.keeps_journal(), out)?;
+    list_journal(journal, out)?;
     list_admin(admin, out)?;
     list_log(log, out)?;
     writeln!(out, "shutdown:")?;
@@ -145,10 +145,9 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
     writeln!(out, "  ask_replica: {ask_replica}")
 }
 
-fn list_journal(journal: &Journal, enabled: bool, out: &mut String) -> fmt::Result {
+fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {
     let Journal {
-        // What it means depends on the mode.
-        enabled: _,
+        enabled,
         bytes_max,
         records_max,
         age_max,

@@ -8,7 +8,7 @@ use serde_yaml::Value;
 use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
-use crate::config::{Cache, Hold, Journal, RequireTtl, Sessions, Touch, Warning};
+use crate::config::{Cache, Hold, Journal, RequireTtl, Sessions, Source, Touch, Warning};
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
 const TTL_MAX_S: u64 = 315_360_000;
@@ -125,7 +125,7 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
     }
 }
 
-pub(super) fn journal(root: &mut Section, findings: &mut Findings) -> Journal {
+pub(super) fn journal(root: &mut Section, source: &Source, findings: &mut Findings) -> Journal {
     let default = Journal::default();
     let problems = &mut findings.problems;
     let mut section = root.section("journal", Shown::Plain, problems);
@@ -140,7 +140,7 @@ pub(super) fn journal(root: &mut Section, findings: &mut Findings) -> Journal {
     let retain = section.take("retain_s", Shown::Plain, problems, retain);
     section.finish(problems);
     Journal {
-        enabled: enabled.or(default.enabled),
+        enabled: enabled.unwrap_or(matches!(source, Source::Sentinel(_))),
         bytes_max: bytes_max.map_or(default.bytes_max, size),
         records_max: records_max.map_or(default.records_max, size),
         age_max: age_max.map_or(default.age_max, Duration::from_secs),

@@ -147,7 +147,7 @@ async fn it_is_not_asked_where_that_is_not_allowed() {
     };
     let forgetful = |config: &mut Config| {
         asking(config);
-        config.journal.enabled = Some(false);
+        config.journal.enabled = false;
     };
     for world in [
         World::with(Redis::new(), unwished).await,

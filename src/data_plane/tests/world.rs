@@ -91,7 +91,7 @@ impl World {
         config.cache.bytes = 0;
         // What is about errors, too; what is about holds sets a deadline.
         config.hold.deadline = Some(Duration::ZERO);
-        config.journal.enabled = Some(true);
+        config.journal.enabled = true;
         change(&mut config);
         let (handle, inbox) = Handle::channel();
         let recorder = Recorder::new();
