@@ -199,6 +199,11 @@ impl DataPlane {
         if client.blocking || client.stall == Stall::Pinned {
             return self.proxy.remove_client(index, CloseCause::Client);
         }
+        // It goes on at the end of this turn: what it has sent is answered first.
+        let id = client.id(index);
+        if self.proxy.resume.contains(&id) {
+            return;
+        }
         self.close_if_ended(index);
     }
 

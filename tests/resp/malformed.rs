@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Random, Server, Sidecar, Version, encode, escape, pause, version};
+use crate::harness::{
+    Client, Random, Server, Sidecar, Version, any_version, encode, escape, pause, version,
+};
 
 /// Both sides, each with fresh servers.
 struct Sides {
@@ -231,6 +233,23 @@ fn random_bytes_never_stop_the_sidecar() {
     }
     assert!(sides.sidecar.is_alive());
     assert_eq!(sides.sidecar.client().ask("PING"), "+PONG");
+}
+
+#[test]
+fn the_end_of_what_a_client_sends_is_not_seen_before_the_rest_of_it() {
+    let server = Server::start(&any_version());
+    let sidecar = Sidecar::start(&server);
+    // The unknown command is asked of the server, what stands behind it waits for that, and the end comes about then.
+    for turn in 0..500 {
+        let mut client = sidecar.client();
+        client.send(b"GET a b\r\nNOSUCH x\r\n");
+        client.send(b"QUIT\r\n");
+        client.is_silent_for(Duration::from_secs(5));
+        client.finish();
+        let replies = client.rest().map(|bytes| escape(&bytes));
+        let replies = replies.unwrap_or_default();
+        assert!(replies.ends_with("+OK\\r\\n"), "{turn}: {replies}");
+    }
 }
 
 #[test]
