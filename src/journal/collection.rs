@@ -210,7 +210,7 @@ impl<T: Held> Collection<T> {
 
     /// Lets time pass: `left` says of an element whether it is there still.
     pub(super) fn age(&mut self, left: impl Fn(Deadline) -> Element<()>) {
-        let ending: Vec<(Vec<u8>, Element<T>)> = self
+        let mut ending: Vec<(Vec<u8>, Element<T>)> = self
             .there()
             .filter_map(|(name, held)| match left(held.deadline()) {
                 Element::There(()) => None,
@@ -218,6 +218,8 @@ impl<T: Held> Collection<T> {
                 Element::Unknown => Some((name.to_vec(), Element::Unknown)),
             })
             .collect();
+        // What may have ended comes first: then this is not all that there is, and what has ended is noted by name.
+        ending.sort_by_key(|(_, element)| matches!(element, Element::Absent));
         self.lingers |= !ending.is_empty();
         for (name, element) in ending {
             self.set(&name, element);
