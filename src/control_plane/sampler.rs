@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Target;
 use crate::config::Config;
 use crate::data_plane::Handle;
+use crate::journal::BARRIER_CHANNEL;
 use crate::journal::samples::Sample;
 use crate::seam::Dial;
 use crate::sentinel::backoff::Backoff;
@@ -33,9 +34,6 @@ const PATIENCE: Patience = Patience {
     open: Duration::from_secs(1),
     reply: Duration::from_secs(1),
 };
-
-/// The channel of what goes into the stream; nobody subscribes to it.
-const CHANNEL: &str = "gripfast:barrier";
 
 /// What makes replicas acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +136,7 @@ async fn ask(
         return Ok(stream(&link.ask(&info).await?));
     }
     let push = match barrier {
-        Barrier::Shards => words(&["SPUBLISH", CHANNEL, ""]),
+        Barrier::Shards => words(&["SPUBLISH", BARRIER_CHANNEL, ""]),
         Barrier::Ping => words(&["PING"]),
     };
     let wait = words(&["WAIT", &online.to_string(), WAIT_MS]);

@@ -36,6 +36,9 @@ pub use effect::{
 pub use image::{Deadline, Image, Moment, Parts, Value};
 pub use keyspace::{Before, Keyspace};
 
+/// The channel of what is published only to stand in the replication stream; nobody subscribes to it.
+pub const BARRIER_CHANNEL: &str = "gripfast:barrier";
+
 /// A record's number: 1 is the first, each next one is one more.
 pub type Seq = u64;
 

@@ -98,14 +98,8 @@ impl Samples {
     ) -> Fate {
         self.inherit(inheritance);
         let at_risk = self.at_risk(oldest, next - 1);
-        let mut end = next;
-        let mut in_doubt = 0;
-        for era in self.eras.iter().rev() {
-            let from = era.unconfirmed.max(era.uninherited).max(oldest);
-            in_doubt += end.saturating_sub(from);
-            end = era.first;
-        }
-        in_doubt += end.saturating_sub(oldest);
+        let known = |era: &Era| era.unconfirmed.max(era.uninherited);
+        let in_doubt = self.not_known(oldest, next - 1, known);
         let begins = inheritance.map_or(0, |inheritance| inheritance.end);
         self.push(generation, next, begins);
         Fate {
@@ -184,10 +178,15 @@ impl Samples {
 
     /// Returns how many records from `oldest` to `newest` are not confirmed.
     pub fn at_risk(&self, oldest: Seq, newest: Seq) -> u64 {
+        self.not_known(oldest, newest, |era| era.unconfirmed)
+    }
+
+    /// Returns how many records from `oldest` to `newest` are not among those that are `known` of each era: up to there.
+    fn not_known(&self, oldest: Seq, newest: Seq, known: impl Fn(&Era) -> Seq) -> u64 {
         let mut end = newest + 1;
         let mut count = 0;
         for era in self.eras.iter().rev() {
-            count += end.saturating_sub(era.unconfirmed.max(oldest));
+            count += end.saturating_sub(known(era).max(oldest));
             end = end.min(era.first);
         }
         // What is older than all eras is not known to be anywhere.

@@ -44,7 +44,7 @@ impl Journalled {
             bytes: wanted.bytes_max,
             records: wanted.records_max,
         };
-        config.journal.enabled.then(|| {
+        wanted.enabled.then(|| {
             Box::new(Self {
                 ring: Ring::new(bounds),
                 samples: Samples::default(),

@@ -4,6 +4,7 @@ use crate::command::table::{Access, Kind};
 use crate::downstream::client::{Barrier, Stall};
 use crate::error;
 use crate::id::{ClientId, LinkId};
+use crate::journal::BARRIER_CHANNEL;
 use crate::metrics::ErrorKind;
 use crate::resp::{encode, request_bytes};
 use crate::upstream::link::{Lane, Settle, What};
@@ -15,9 +16,6 @@ use super::requests::{Request, Taken};
 
 /// Words of a request that may bring a script's body.
 const SCRIPT_WORDS_MAX: usize = 3;
-
-/// The channel of the replication barrier; nobody subscribes to it.
-const BARRIER_CHANNEL: &str = "gripfast:barrier";
 
 impl Proxy {
     /// Sends a request over the client's own link.

@@ -67,13 +67,10 @@ impl Proxy {
     pub(super) fn leave_replica(&mut self) {
         self.replica.lacks = None;
         self.replica.time += 1;
-        let is_replicas = |(index, link): (usize, &crate::upstream::link::Link)| {
-            (link.lane == Lane::Replica).then_some(index as u32)
-        };
-        let links: Vec<u32> = self.links.iter().filter_map(is_replicas).collect();
-        for index in links {
-            if self.links.contains(index as usize) {
-                self.fail_link(index);
+        let links: Vec<LinkId> = self.registry.replicas().collect();
+        for link in links {
+            if self.link(link).is_some() {
+                self.fail_link(link.index);
             }
         }
     }
@@ -102,9 +99,8 @@ impl Proxy {
         if !self.may_send(request.client, link) {
             return Some(Taken::Stalled);
         }
+        self.count_sent(request.client, link);
         let client = &mut self.clients[request.client as usize];
-        client.inflight += 1;
-        client.lane = Some(link);
         // What stands behind it waits: it may have to be asked of a primary.
         client.stall = Stall::Lane;
         client.asked_replica = self.replica.time;

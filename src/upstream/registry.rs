@@ -107,6 +107,11 @@ impl Registry {
         self.tracked.iter().copied().flatten()
     }
 
+    /// Returns the links to a replica, one for each protocol and database in use at most.
+    pub fn replicas(&self) -> impl Iterator<Item = LinkId> {
+        self.replica.iter().flatten().copied().flatten()
+    }
+
     /// Forgets a link, wherever it stands.
     pub fn forget(&mut self, link: LinkId) {
         for place in self
