@@ -283,6 +283,8 @@ pub struct Journal {
     pub age_max: Duration,
     /// How long one is remembered that all replicas have.
     pub retain: Duration,
+    /// What becomes of writes whose reply does not tell what they left.
+    pub opaque: Opaque,
 }
 
 impl Default for Journal {
@@ -293,8 +295,20 @@ impl Default for Journal {
             records_max: 1_000_000,
             age_max: Duration::from_secs(300),
             retain: Duration::from_secs(60),
+            opaque: Opaque::Capture,
         }
     }
+}
+
+/// What becomes of writes whose reply does not tell what they left: of lists and sets, scripts, modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opaque {
+    /// The server is asked for it behind the write, in the same packet.
+    Capture,
+    /// It stays unknown, and is counted.
+    Ignore,
+    /// They are acknowledged when replicas have them.
+    Wait,
 }
 
 /// Where operators and Prometheus look.

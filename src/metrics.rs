@@ -23,9 +23,9 @@ pub use definitions::{ALL, Definition, Kind, Label};
 pub use hold::HoldCounters;
 pub use journal::JournalCounters;
 pub use labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Phase,
-    RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
-    Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Looked,
+    Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side,
+    SwitchReason, Touched, TtlFinding, Verified,
 };
 pub use process::Process;
 pub use topology::{TopologyGauges, TopologyMetrics};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
     ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Fate, HoldCounters,
-    HoldReason, JournalCounters, Kind, Lane, Phase, Recorder, RejectReason, SessionRead, Side,
-    Touched, TtlFinding, Verified,
+    HoldReason, JournalCounters, Kind, Lane, Looked, Phase, Recorder, RejectReason, SessionRead,
+    Side, Touched, TtlFinding, Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -194,6 +194,7 @@ fn flush_publishes_each_count_under_its_label() {
             added: 191,
             dropped: 192,
             missed: 193,
+            opaque: [201, 202],
             inherited: 198,
             in_doubt: 199,
             records: 194,
@@ -242,7 +243,8 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 18] = [
+    let labelled: [(&str, &[&str], &[u64]); 19] = [
+        ("gripfast_journal_opaque_total", Looked::NAMES, &[201, 202]),
         ("gripfast_writes_at_switch_total", Fate::NAMES, &[198, 199]),
         (
             "gripfast_holds_total",

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::catalog::{CACHED, ROWS, TOUCHES};
+use super::leaves::{Leaves, Look, leaves, unlisted};
 
 /// What a command does to keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +155,8 @@ pub struct Command {
     pub cached: Option<CachedRead>,
     /// Whether it may be a touch: a request that only moves a deadline.
     pub touch: Touch,
+    /// How much of what it leaves its reply tells.
+    pub leaves: Leaves,
 }
 
 const UNKNOWN: Command = Command {
@@ -167,6 +170,7 @@ const UNKNOWN: Command = Command {
     },
     cached: None,
     touch: Touch::No,
+    leaves: Leaves::Open(Look::Payload),
 };
 
 /// Longest command name of the static table, with room to grow.
@@ -206,6 +210,7 @@ impl Default for Table {
                     keys,
                     cached: cached(name),
                     touch: touch(name),
+                    leaves: leaves(name, access),
                 },
             ));
         }
@@ -333,6 +338,7 @@ impl ServerCommand {
             },
             cached: None,
             touch: Touch::No,
+            leaves: unlisted(access),
         }
     }
 }

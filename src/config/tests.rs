@@ -38,7 +38,7 @@ cache: {bytes: 1048576, entry_bytes_max: 1024, ttl_s: 20, ttl_untracked_ms: 0, m
 touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
 hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0, ask_replica: true}
-journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9}
+journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9, opaque: ignore}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
 shutdown: {grace_s: 3}
@@ -104,6 +104,7 @@ shutdown: {grace_s: 3}
             records_max: 7,
             age_max: Duration::from_secs(8),
             retain: Duration::from_secs(9),
+            opaque: Opaque::Ignore,
         },
         shutdown_grace: Duration::from_secs(3),
     };

@@ -3,9 +3,9 @@
 use metrics::Unit;
 
 use super::labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Phase,
-    RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
-    Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Looked,
+    Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side,
+    SwitchReason, Touched, TtlFinding, Verified,
 };
 
 /// What kind of metric it is.
@@ -122,6 +122,7 @@ definitions! {
     JOURNAL_WRITES = counter("gripfast_journal_writes_total", Unit::Count, "Acknowledged writes that were remembered, a transaction counting as one");
     JOURNAL_DROPPED = counter("gripfast_journal_dropped_total", Unit::Count, "Remembered writes that were forgotten past a bound although no replica is known to have them");
     JOURNAL_MISSED = counter("gripfast_journal_missed_total", Unit::Count, "Acknowledged writes that were not remembered, as their bytes were not at hand any more");
+    JOURNAL_OPAQUE = counter("gripfast_journal_opaque_total", Unit::Count, "Keys of writes whose reply does not tell what they left, by whether that was read behind them").by("outcome", Looked::NAMES);
     WRITES_AT_SWITCH = counter("gripfast_writes_at_switch_total", Unit::Count, "Remembered writes that some replica may have lacked when the primary changed, by what is known of the other primary").by("fate", Fate::NAMES);
     JOURNAL_RECORDS = gauge("gripfast_journal_records", Unit::Count, "Writes that are remembered");
     JOURNAL_BYTES = gauge("gripfast_journal_bytes", Unit::Bytes, "Memory of the journal");

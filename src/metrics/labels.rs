@@ -195,6 +195,16 @@ label! {
 }
 
 label! {
+    /// What became of a key whose state a write's reply does not tell.
+    Looked {
+        /// It was read behind the write, and is remembered.
+        Captured = "captured",
+        /// It stays unknown.
+        Ignored = "ignored",
+    }
+}
+
+label! {
     /// Why the session cache was emptied.
     ClearCause {
         /// The server announced that everything changed (FLUSHALL, FLUSHDB), or more keys than are looked at.

@@ -309,8 +309,10 @@ impl Proxy {
         self.journal_sent(link, bytes.len());
         if let Parsed::Whole(_) = parse(bytes, &mut words) {
             let command = self.table.find(words.get(bytes, 0).unwrap_or_default());
+            self.note_block_looks(link, bytes);
             let found = touched(&command, bytes, &words);
             self.begin_pending(link, found, |index| words.get(bytes, index));
+            self.ask_unless_shared(link);
         }
         self.touch_link(link);
     }

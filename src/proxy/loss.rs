@@ -115,6 +115,8 @@ impl Proxy {
             true => None,
             false => link.awaited.front().map(|awaited| awaited.client),
         };
+        // Nobody has got half of what was ours.
+        let half_sent = half_sent.filter(|client| *client != ClientId::NOBODY);
         for awaited in &link.awaited {
             self.forget(&awaited.what);
         }
@@ -201,6 +203,7 @@ impl Proxy {
                 | What::Verdict
                 | What::Landing(_)
                 | What::Lifetime
+                | What::Looks { .. }
                 | What::Touched(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }

@@ -8,7 +8,7 @@
 //!                     │     ▲ transactions.rs: MULTI, WATCH
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
-//!  acknowledged ─► journalled.rs ─► the journal
+//!  acknowledged ─► journalled.rs ─► the journal; what replies do not tell is asked: looks.rs
 //!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
 //!                               claims.rs: SET NX is asked once more; rewind_own.rs: and with it the transaction that was queued there
 //!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
@@ -41,6 +41,7 @@ mod hold;
 mod hygiene;
 mod journalled;
 mod links;
+mod looks;
 mod loss;
 mod maint;
 mod owed;

@@ -61,6 +61,7 @@ impl Proxy {
                 self.journal_exec_sent(request.client, link, request.bytes);
                 self.note_exec(request.client, link);
                 self.ask_behind_exec(request.client, link);
+                self.ask_unless_shared(link);
             }
             false => self.note_sent(&request, link),
         }
@@ -343,6 +344,7 @@ impl Proxy {
             What::Settle(Settle::Script | Settle::Exec { script: true, .. }) => {
                 self.scripts = self.scripts.saturating_sub(1);
             }
+            What::Looks { count, is_payload } => self.forget_looks(*count, *is_payload),
             What::Named => {
                 self.naming = self.naming.saturating_sub(1);
                 if self.naming == 0 {

@@ -5,6 +5,7 @@
 //! the answer, and no list of readers is needed. Where a request's words do not say which keys it means, it is all.
 
 use crate::command::keys::{Touched, touched};
+use crate::command::leaves::Leaves;
 use crate::command::table::{Access, Command};
 use crate::downstream::client::QueuedKeys;
 use crate::id::LinkId;
@@ -30,9 +31,22 @@ impl Proxy {
         let client = &mut self.clients[request.client as usize];
         let multi = client.is_queueing();
         client.newest = self.links[link.index as usize].asked;
-        if request.command.access == Access::Write && !multi {
+        let is_write = request.command.access == Access::Write && !multi;
+        let may_look = is_write && request.command.leaves != Leaves::Known;
+        if is_write {
             self.journal_sent(link, length);
         }
+        if may_look && self.is_looked_behind(request) {
+            self.note_looks(request, link);
+            self.note_changes(request, link, multi);
+            return self.ask_unless_shared(link);
+        }
+        self.note_changes(request, link, multi);
+    }
+
+    /// A request may change keys of which the cache knows something.
+    #[inline]
+    fn note_changes(&mut self, request: &Request<'_>, link: LinkId, multi: bool) {
         let target = &self.links[link.index as usize];
         if self.cached.is_none() {
             return;

@@ -161,7 +161,8 @@ impl Proxy {
             journal.samples.at_risk(number, last) > 0
         };
         let records = journal.ring.from(0);
-        for (_, record) in records.filter(|(number, record)| at_risk(*number, record)) {
+        let writes = records.filter(|(_, record)| !record.is_look);
+        for (_, record) in writes.filter(|(number, record)| at_risk(*number, record)) {
             for request in split(record.request, 0) {
                 let command = self.table.find(request.name());
                 let found = touched(&command, request.bytes, &request.words);

@@ -152,6 +152,7 @@ impl Proxy {
                     self.pass_from_replica(index, id, read, bytes)
                 }
                 What::Exec { .. } => self.pass_exec(index, bytes),
+                What::Looks { .. } => self.pass_looks(index, bytes),
                 What::Wrapped(_) => self.pass_wrapped(index, bytes),
                 What::Landing(_)
                 | What::Lifetime

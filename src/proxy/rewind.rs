@@ -115,6 +115,7 @@ impl Proxy {
             | What::Verdict
             | What::Landing(_)
             | What::Lifetime
+            | What::Looks { .. }
             | What::Touched(_)
             | What::Tracking { .. }
             | What::Probe { .. }

@@ -65,6 +65,7 @@ impl Proxy {
             );
             if self.journal.is_some() && self.holds_writes(block) {
                 self.journal_sent(link, request.bytes.len() + block.len());
+                self.note_block_looks(link, block);
             }
             self.note_block(request.client, link, block);
             for key in judged.map_or(&[][..], |judged| &judged.asked) {

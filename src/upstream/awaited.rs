@@ -124,6 +124,13 @@ pub enum What {
     Touched(Box<Touch>),
     /// The reply to our PTTL of a key that should have an expiry.
     Lifetime,
+    /// The replies to reads of ours that tell what writes before them left.
+    Looks {
+        /// Replies to come.
+        count: u32,
+        /// Whether they are DUMPs, and not HLEN and PTTL.
+        is_payload: bool,
+    },
     /// A reply for the client that tells whether its user may do what else could be answered here.
     Proof {
         /// What it proves.
@@ -170,7 +177,9 @@ impl What {
     /// Returns how many replies of the link it stands for.
     pub(super) fn replies(&self) -> u32 {
         match self {
-            Self::Replies { count, .. } | Self::Head { count } => *count,
+            Self::Replies { count, .. } | Self::Head { count } | Self::Looks { count, .. } => {
+                *count
+            }
             Self::Wrapped(wrapped) => wrapped.replies,
             Self::Local(_) | Self::Rest => 0,
             _ => 1,

@@ -13,6 +13,7 @@ use super::unanswered::Unanswered;
 use crate::cache::core::Tracking;
 use crate::cache::entry::Millis;
 use crate::cache::fence::SlotId;
+use crate::command::leaves::Look;
 use crate::id::ClientId;
 use crate::journal::Micros;
 use crate::outbox::Pool;
@@ -66,6 +67,17 @@ pub struct Write {
     pub sent_at: Micros,
     /// Their bytes.
     pub written: Written,
+    /// They are reads of ours that tell what writes before them left.
+    pub is_look: bool,
+}
+
+/// A key that is to be asked about behind what was written to it.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// What is to be asked.
+    pub look: Look,
 }
 
 /// Where the bytes of such requests are.
@@ -156,6 +168,8 @@ pub struct Link {
     pub pending: VecDeque<(u64, Pending)>,
     /// Requests that may change data, for the journal, in the order of their replies.
     pub writes: VecDeque<Write>,
+    /// Keys that are to be asked about before it is flushed.
+    pub looked: Vec<LookedAt>,
     /// What is known of the server's tracking on it.
     pub tracking: Tracking,
     /// Its probes.
@@ -232,6 +246,7 @@ impl Link {
             replied: 0,
             pending: VecDeque::new(),
             writes: VecDeque::new(),
+            looked: Vec::new(),
             tracking: Tracking {
                 serial,
                 ..Tracking::default()
@@ -345,6 +360,7 @@ impl Link {
                     start: first,
                     end: last,
                 },
+            is_look: false,
         }) = self.writes.back_mut()
             && *last == start
             && *first >= newest
@@ -360,6 +376,7 @@ impl Link {
             count: 1,
             sent_at,
             written: Written::There { start, end },
+            is_look: false,
         });
     }
 

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
-    Admin, Cache, Config, Credentials, Hold, Journal, Listen, Log, LogFormat, Ratio, RequireTtl,
-    Sessions, Source, Touch, Upstream,
+    Admin, Cache, Config, Credentials, Hold, Journal, Listen, Log, LogFormat, Opaque, Ratio,
+    RequireTtl, Sessions, Source, Touch, Upstream,
 };
 
 /// Lists every key as it would be in force.
@@ -152,13 +152,20 @@ fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {
         records_max,
         age_max,
         retain,
+        opaque,
     } = journal;
+    let opaque = match opaque {
+        Opaque::Capture => "capture",
+        Opaque::Ignore => "ignore",
+        Opaque::Wait => "wait",
+    };
     writeln!(out, "journal:")?;
     writeln!(out, "  enabled: {enabled}")?;
     writeln!(out, "  bytes_max: {bytes_max}")?;
     writeln!(out, "  records_max: {records_max}")?;
     writeln!(out, "  age_max_s: {}", age_max.as_secs())?;
-    writeln!(out, "  retain_s: {}", retain.as_secs())
+    writeln!(out, "  retain_s: {}", retain.as_secs())?;
+    writeln!(out, "  opaque: {opaque}")
 }
 
 fn list_admin(admin: &Admin, out: &mut String) -> fmt::Result {

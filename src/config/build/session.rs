@@ -8,7 +8,7 @@ use serde_yaml::Value;
 use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
-use crate::config::{Cache, Hold, Journal, RequireTtl, Sessions, Source, Touch, Warning};
+use crate::config::{Cache, Hold, Journal, Opaque, RequireTtl, Sessions, Source, Touch, Warning};
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
 const TTL_MAX_S: u64 = 315_360_000;
@@ -138,6 +138,12 @@ pub(super) fn journal(root: &mut Section, source: &Source, findings: &mut Findin
     let age_max = section.take("age_max_s", Shown::Plain, problems, age);
     let retain = parse::number(0..=3_600, "seconds");
     let retain = section.take("retain_s", Shown::Plain, problems, retain);
+    let choices = &[
+        ("capture", Opaque::Capture),
+        ("ignore", Opaque::Ignore),
+        ("wait", Opaque::Wait),
+    ];
+    let opaque = section.take("opaque", Shown::Plain, problems, parse::choice(choices));
     section.finish(problems);
     Journal {
         enabled: enabled.unwrap_or(matches!(source, Source::Sentinel(_))),
@@ -145,6 +151,7 @@ pub(super) fn journal(root: &mut Section, source: &Source, findings: &mut Findin
         records_max: records_max.map_or(default.records_max, size),
         age_max: age_max.map_or(default.age_max, Duration::from_secs),
         retain: retain.map_or(default.retain, Duration::from_secs),
+        opaque: opaque.unwrap_or(default.opaque),
     }
 }
 
