@@ -24,6 +24,9 @@ pub enum Leaves {
     Known,
     /// That depends on its options: SET, MSETEX.
     Options,
+    /// All but whether it has made the key, and with what: that has to be asked for unless the key is known to have been
+    /// there. HINCRBY keeps the deadline of a field, which only a payload tells.
+    Made(Look),
     /// Not all; so much has to be asked for.
     Open(Look),
 }
@@ -44,11 +47,11 @@ const ROWS: &[(&str, Leaves)] = &[
     ("getset", Leaves::Known),
     ("hdel", Leaves::Known),
     ("hgetdel", Leaves::Known),
-    ("hincrby", Leaves::Open(Look::Fields)),
-    ("hincrbyfloat", Leaves::Open(Look::Fields)),
-    ("hmset", Leaves::Open(Look::Fields)),
-    ("hset", Leaves::Open(Look::Fields)),
-    ("hsetnx", Leaves::Open(Look::Fields)),
+    ("hincrby", Leaves::Made(Look::Payload)),
+    ("hincrbyfloat", Leaves::Made(Look::Payload)),
+    ("hmset", Leaves::Made(Look::Fields)),
+    ("hset", Leaves::Made(Look::Fields)),
+    ("hsetnx", Leaves::Made(Look::Fields)),
     ("incr", Leaves::Open(Look::Deadline)),
     ("incrby", Leaves::Open(Look::Deadline)),
     ("incrbyfloat", Leaves::Open(Look::Deadline)),
@@ -85,7 +88,7 @@ pub(super) const fn unlisted(access: Access) -> Leaves {
 pub fn look(command: &Command, request: &[u8], words: &Words) -> Option<Look> {
     match command.leaves {
         Leaves::Known => None,
-        Leaves::Open(look) => Some(look),
+        Leaves::Made(look) | Leaves::Open(look) => Some(look),
         // `SET key value`
         Leaves::Options if words.len() <= 3 => None,
         Leaves::Options => look_by_options(command, request, words),
@@ -143,3 +146,6 @@ pub fn keys_to_look_at(command: &Command, request: &[u8], words: &Words) -> Writ
     }
     written(command, request, words)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use crate::cache::core::Question;
-use crate::command::leaves::{Look, keys_to_look_at, look};
+use crate::command::leaves::{Leaves, Look, keys_to_look_at, look};
 use crate::command::table::{Access, Command};
 use crate::command::written::Written;
 use crate::config::Opaque;
@@ -194,7 +194,7 @@ impl Proxy {
             }
         };
         for key in keys.into_iter().filter_map(|key| words.get(request, key)) {
-            if look == Look::Fields && self.has_lived(database, key) {
+            if matches!(command.leaves, Leaves::Made(_)) && self.has_lived(database, key) {
                 continue;
             }
             let now = self.now;

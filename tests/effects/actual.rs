@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gripfast::journal::{Collection, Deadline, Element, Image, Moment, Parts, Value};
+use gripfast::journal::collection::Held;
+use gripfast::journal::{Collection, Deadline, Element, Field, Image, Moment, Parts, Value};
 
 use crate::harness::{self, Client};
 
@@ -117,6 +118,43 @@ fn taken(kind: String, replies: &[harness::Value], wall: i64) -> Actual {
     }
 }
 
+/// Says what a look that shows everything would have shown.
+pub(crate) fn image(actual: Option<&Actual>) -> Image {
+    let Some(actual) = actual else {
+        return Image::Absent;
+    };
+    let names = actual.elements.iter();
+    let value = match actual.kind.as_str() {
+        "string" => Value::String(actual.string.clone()),
+        "hash" => Value::Hash(collected(names.map(|(name, value)| {
+            let deadline = actual.field_deadlines.get(name);
+            let field = Field {
+                value: Some(value.clone()),
+                deadline: deadline.copied().unwrap_or(Deadline::Never),
+            };
+            (name, field)
+        }))),
+        "set" => Value::Set(collected(names.map(|(name, _)| (name, ())))),
+        "zset" => Value::SortedSet(collected(names.map(|(name, score)| {
+            let score = std::str::from_utf8(score).unwrap().parse().unwrap();
+            (name, Some(score))
+        }))),
+        _ => Value::Unknown,
+    };
+    Image::There(Parts {
+        value,
+        deadline: actual.deadline,
+    })
+}
+
+fn collected<'a, T: Held>(elements: impl Iterator<Item = (&'a Vec<u8>, T)>) -> Collection<T> {
+    let mut all = Collection::empty();
+    for (name, held) in elements {
+        all.set(name, Element::There(held));
+    }
+    all
+}
+
 /// Says what is wrong with an image, if something is. `moment` is that of the reading.
 pub(crate) fn fault(image: &Image, actual: Option<&Actual>, moment: Moment) -> Option<String> {
     let image = image.at(moment);
@@ -174,7 +212,7 @@ fn agrees(said: Deadline, has: Deadline, doubt: i64) -> bool {
     }
 }
 
-fn elements<T: gripfast::journal::collection::Held>(
+fn elements<T: Held>(
     said: &Collection<T>,
     actual: &Actual,
     agrees: impl Fn(&[u8], &T) -> bool,
