@@ -29,6 +29,7 @@ use crate::config::Opaque;
 use crate::id::{ClientId, LinkId};
 use crate::journal::ring::LOOK_BYTES_MAX;
 use crate::metrics::Looked;
+use crate::resp::frame::Run;
 use crate::resp::{Scanner, Words, encode, value};
 use crate::upstream::link::{Lane, LookedAt, What, Write, Written as Bytes};
 
@@ -71,8 +72,8 @@ impl Looks {
         }
     }
 
-    fn count(&mut self, outcome: Looked, count: usize) {
-        self.counts[outcome.index()] += count as u64;
+    fn count(&mut self, outcome: Looked, count: u32) {
+        self.counts[outcome.index()] += u64::from(count);
     }
 
     /// Tells whether such a look may be sent now; counts a payload that is not asked for.
@@ -90,7 +91,7 @@ impl Looks {
     }
 
     /// Counts keys whose payload is not asked for; where their writes wait for replicas it need not be.
-    fn count_unasked(&mut self, count: usize) {
+    fn count_unasked(&mut self, count: u32) {
         if self.opaque != Opaque::Wait {
             self.count(Looked::Ignored, count);
         }
@@ -163,7 +164,7 @@ impl Proxy {
         let beyond = found.split_off(found.len().min(BLOCK_KEYS_MAX));
         let payloads = beyond.iter().filter(|one| one.look == Look::Payload);
         if let Some(journal) = &mut self.journal {
-            journal.looks.count_unasked(payloads.count());
+            journal.looks.count_unasked(payloads.count() as u32);
         }
         self.links[link.index as usize].looked.append(&mut found);
     }
@@ -318,8 +319,11 @@ impl Proxy {
         }
         let seen = &bytes[..run.consumed];
         match begins {
-            true => self.judge_looks(run.frames, is_payload, run.errors, seen),
-            false => self.leave_large_alone(index, left),
+            true => self.judge_looks(index, left, is_payload, run, seen),
+            false => {
+                self.leave_large_alone(index, left);
+                self.forget_looks(1, is_payload);
+            }
         }
         self.journal_looks(index, run.frames, seen, begins, run.errors);
         let link = &mut self.links[index as usize];
@@ -334,35 +338,51 @@ impl Proxy {
         Ok(Step::Consumed(run.consumed))
     }
 
-    /// Counts what looks have brought, and heeds refusals.
-    fn judge_looks(&mut self, frames: u32, is_payload: bool, errors: bool, mut bytes: &[u8]) {
-        let now = self.now;
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
+    /// Counts what looks have brought, and heeds refusals; `left` of the entry are to come, with these.
+    fn judge_looks(&mut self, index: u32, left: u32, is_payload: bool, run: Run, bytes: &[u8]) {
         let mut failed = 0;
-        while errors
-            && let Ok(run) = Scanner::default().run(bytes, 1)
+        if run.errors || bytes.len() > LOOK_BYTES_MAX {
+            failed = self.judge_one_by_one(index, left, is_payload, bytes);
+        }
+        if let Some(journal) = &mut self.journal
+            && is_payload
+        {
+            journal.looks.count(Looked::Captured, run.frames - failed);
+            journal.looks.count(Looked::Ignored, failed);
+        }
+    }
+
+    /// Returns how many of these replies tell nothing.
+    #[cold]
+    fn judge_one_by_one(
+        &mut self,
+        index: u32,
+        left: u32,
+        is_payload: bool,
+        mut bytes: &[u8],
+    ) -> u32 {
+        let now = self.now;
+        let (mut seen, mut failed) = (0, 0);
+        while let Ok(run) = Scanner::default().run(bytes, 1)
             && run.frames == 1
         {
             let (frame, rest) = bytes.split_at(run.consumed);
             bytes = rest;
-            if value::is_error(frame) {
-                failed += 1;
-                if is_refusal(frame) {
-                    journal.looks.refused(is_payload, now);
-                }
+            let is_large = frame.len() > LOOK_BYTES_MAX;
+            if is_large {
+                self.leave_large_alone(index, left - seen);
+            } else if let Some(journal) = &mut self.journal
+                && is_refusal(frame)
+            {
+                journal.looks.refused(is_payload, now);
             }
+            failed += u32::from(is_large || value::is_error(frame));
+            seen += 1;
         }
-        if is_payload {
-            let frames = frames as usize;
-            journal.looks.count(Looked::Ignored, failed);
-            let captured = frames.saturating_sub(failed);
-            journal.looks.count(Looked::Captured, captured);
-        }
+        failed
     }
 
-    /// The reply to a look was too large to be kept: so may be the next one.
+    /// The reply to a look, with which so many are to come, was too large to be kept: so may be the next one of its key.
     #[cold]
     fn leave_large_alone(&mut self, index: u32, left: u32) {
         let link = &self.links[index as usize];
@@ -375,16 +395,15 @@ impl Proxy {
         let (database, now) = (link.database, self.now);
         if let (Some(key), Some(journal)) = (key, &mut self.journal) {
             journal.looks.leave_alone(database, key, now);
-            journal.looks.count(Looked::Ignored, 1);
         }
     }
 
-    /// Looks that will not be answered any more.
+    /// Looks that will not be answered, or not to any purpose.
     pub(super) fn forget_looks(&mut self, count: u32, is_payload: bool) {
         if let Some(journal) = &mut self.journal
             && is_payload
         {
-            journal.looks.count(Looked::Ignored, count as usize);
+            journal.looks.count(Looked::Ignored, count);
         }
     }
 

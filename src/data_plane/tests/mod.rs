@@ -10,6 +10,7 @@ mod drain;
 mod hold;
 mod journal;
 mod limits;
+mod looks;
 mod loss;
 mod maint;
 mod malformed;
