@@ -311,7 +311,7 @@ impl Stage {
     fn read_open(&mut self, names: &[&str], key: &[u8]) {
         for name in names {
             let look = vec![name.as_bytes().to_vec(), key.to_vec()];
-            let (replies, moment) = self.send(&[look.clone()]);
+            let (replies, moment) = self.send(std::slice::from_ref(&look));
             let write = Write {
                 table: &self.table,
                 database: self.database,

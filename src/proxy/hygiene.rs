@@ -13,6 +13,7 @@ use crate::upstream::link::{Lane, What, Wrapped};
 
 use super::Proxy;
 use super::flights::Whole;
+use super::owed::split;
 use super::replies::{ReplyError, Step};
 use super::requests::{Request, Taken};
 
@@ -309,7 +310,7 @@ impl Proxy {
         self.journal_sent(link, bytes.len());
         if let Parsed::Whole(_) = parse(bytes, &mut words) {
             let command = self.table.find(words.get(bytes, 0).unwrap_or_default());
-            self.note_block_looks(link, bytes);
+            self.note_block_looks(link, &split(bytes, 0));
             let found = touched(&command, bytes, &words);
             self.begin_pending(link, found, |index| words.get(bytes, index));
             self.ask_unless_shared(link);

@@ -130,17 +130,17 @@ impl Proxy {
             // More than is remembered: its bytes are nowhere.
             return self.journal_sent_as(link, LOST);
         }
-        if self.holds_writes(&transcript.bytes) {
-            let block = [&transcript.bytes[..], exec].concat();
+        let block = [&transcript.bytes[..], exec].concat();
+        let requests = split(&block, 0);
+        if self.holds_writes(&requests) {
             self.journal_sent_as(link, &block);
-            self.note_block_looks(link, &block);
+            self.note_block_looks(link, &requests);
         }
     }
 
     /// Tells whether one of these requests may change data.
-    pub(super) fn holds_writes(&self, requests: &[u8]) -> bool {
+    pub(super) fn holds_writes(&self, requests: &[Sent<'_>]) -> bool {
         let writes = |name: &[u8]| self.table.find(name).access == Access::Write;
-        let requests = split(requests, 0);
         requests.iter().any(|request| writes(request.name()))
     }
 

@@ -17,9 +17,8 @@
 //! - *Cost*: a key is asked about once however many writes to it go out in one packet. One whose DUMP was too large to be
 //!   kept is left alone for a while, and so are all where the server refuses.
 
-use std::collections::HashMap;
-
-use tokio::time::Instant;
+mod admitted;
+mod replies;
 
 use crate::cache::core::Question;
 use crate::command::leaves::{Leaves, Look, keys_to_look_at, look};
@@ -27,111 +26,20 @@ use crate::command::table::{Access, Command};
 use crate::command::written::Written;
 use crate::config::Opaque;
 use crate::id::{ClientId, LinkId};
-use crate::journal::ring::LOOK_BYTES_MAX;
-use crate::metrics::Looked;
-use crate::resp::frame::Run;
-use crate::resp::{Scanner, Words, encode, value};
+use crate::resp::{Protocol, Words, encode};
 use crate::upstream::link::{Lane, LookedAt, What, Write, Written as Bytes};
 
 use super::Proxy;
 use super::owed::{Sent, split};
-use super::replies::{ReplyError, Step};
 use super::requests::Request;
+
+pub(super) use admitted::Looks;
 
 /// Keys of one transaction that are asked about behind its EXEC.
 const BLOCK_KEYS_MAX: usize = 64;
 
 /// Keys that are noted on a shared link before they are asked about in the middle of a turn.
 const NOTED_MAX: usize = 1024;
-
-/// For how long nothing is asked after the server refused it, and of a key after its DUMP was too large.
-const LEFT_ALONE_FOR: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Keys that are left alone, at most.
-const LARGE_MAX: usize = 1024;
-
-/// How the looks stand.
-#[derive(Debug)]
-pub(super) struct Looks {
-    opaque: Opaque,
-    /// Nothing is asked before that time: of DUMP, and of the others.
-    from: [Option<Instant>; 2],
-    /// Keys that are too large, by database, and until when.
-    large: HashMap<(u32, Box<[u8]>), Instant>,
-    /// What became of keys whose payload was to be asked for.
-    pub(super) counts: [u64; Looked::COUNT],
-}
-
-impl Looks {
-    pub(super) fn new(opaque: Opaque) -> Self {
-        Self {
-            opaque,
-            from: [None; 2],
-            large: HashMap::new(),
-            counts: [0; Looked::COUNT],
-        }
-    }
-
-    fn count(&mut self, outcome: Looked, count: u32) {
-        self.counts[outcome.index()] += u64::from(count);
-    }
-
-    /// Tells whether such a look may be sent now; counts a payload that is not asked for.
-    fn admits(&mut self, look: Look, database: u32, key: &[u8], now: Instant) -> bool {
-        let is_payload = look == Look::Payload;
-        let is_over = |from: &Option<Instant>| from.is_none_or(|from| from <= now);
-        let wanted = !is_payload || self.opaque == Opaque::Capture;
-        let admitted = wanted
-            && is_over(&self.from[usize::from(!is_payload)])
-            && !(is_payload && self.is_large(database, key, now));
-        if is_payload && !admitted {
-            self.count_unasked(1);
-        }
-        admitted
-    }
-
-    /// Counts keys whose payload is not asked for; where their writes wait for replicas it need not be.
-    fn count_unasked(&mut self, count: u32) {
-        if self.opaque != Opaque::Wait {
-            self.count(Looked::Ignored, count);
-        }
-    }
-
-    fn is_large(&self, database: u32, key: &[u8], now: Instant) -> bool {
-        if self.large.is_empty() {
-            return false;
-        }
-        let until = self.large.get(&(database, Box::from(key)));
-        until.is_some_and(|until| *until > now)
-    }
-
-    /// A key's DUMP was too large.
-    fn leave_alone(&mut self, database: u32, key: &[u8], now: Instant) {
-        if self.large.len() >= LARGE_MAX {
-            self.large.retain(|_, until| *until > now);
-        }
-        if self.large.len() < LARGE_MAX {
-            self.large
-                .insert((database, key.into()), now + LEFT_ALONE_FOR);
-        }
-    }
-
-    /// The server refuses such looks.
-    fn refused(&mut self, is_payload: bool, now: Instant) {
-        let from = &mut self.from[usize::from(!is_payload)];
-        let is_news = from.is_none();
-        *from = Some(now + LEFT_ALONE_FOR);
-        if is_news && is_payload {
-            tracing::warn!(
-                "the server refuses DUMP: what writes of lists, sets, scripts and their like left stays unknown"
-            );
-        } else if is_news {
-            tracing::warn!(
-                "the server refuses HLEN or PTTL: what writes left stays partly unknown"
-            );
-        }
-    }
-}
 
 impl Proxy {
     /// Tells whether something may have to be asked behind a request that writes.
@@ -152,9 +60,9 @@ impl Proxy {
 
     /// Like [`Proxy::note_looks`], of a whole transaction.
     #[cold]
-    pub(super) fn note_block_looks(&mut self, link: LinkId, block: &[u8]) {
+    pub(super) fn note_block_looks(&mut self, link: LinkId, block: &[Sent<'_>]) {
         let mut found = Vec::new();
-        for request in split(block, 0) {
+        for request in block {
             let command = self.table.find(request.name());
             self.find_looks(&command, request.bytes, &request.words, link, &mut found);
         }
@@ -210,7 +118,6 @@ impl Proxy {
 
     /// Tells whether the cache holds a key that lives: then a write of fields has not made it.
     fn has_lived(&mut self, database: u32, key: &[u8]) -> bool {
-        use crate::resp::Protocol;
         let tracked = self
             .registry
             .shared(Lane::Tracked, Protocol::Resp3, database);
@@ -299,114 +206,6 @@ impl Proxy {
         });
     }
 
-    /// Replies to looks.
-    pub(super) fn pass_looks(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
-        let link = &mut self.links[index as usize];
-        let Some(What::Looks { count, is_payload }) = link.awaited.front().map(|front| &front.what)
-        else {
-            return Err(ReplyError::Unexpected);
-        };
-        let (left, is_payload) = (*count, *is_payload);
-        let begins = link.scanner.at_boundary();
-        // Of one too large to be held back the end comes alone.
-        let most = if begins { left } else { 1 };
-        let run = link.scanner.run_whole(bytes, most, LOOK_BYTES_MAX)?;
-        if run.consumed == 0 {
-            return Ok(Step::Starved);
-        }
-        if run.frames == 0 {
-            return Ok(Step::Consumed(run.consumed));
-        }
-        let seen = &bytes[..run.consumed];
-        match begins {
-            true => self.judge_looks(index, left, is_payload, run, seen),
-            false => {
-                self.leave_large_alone(index, left);
-                self.forget_looks(1, is_payload);
-            }
-        }
-        self.journal_looks(index, run.frames, seen, begins, run.errors);
-        let link = &mut self.links[index as usize];
-        if run.frames == left {
-            link.pop_awaited();
-        } else if let Some(front) = link.awaited.front_mut()
-            && let What::Looks { count, .. } = &mut front.what
-        {
-            *count -= run.frames;
-        }
-        self.note_replied(index, run.frames);
-        Ok(Step::Consumed(run.consumed))
-    }
-
-    /// Counts what looks have brought, and heeds refusals; `left` of the entry are to come, with these.
-    fn judge_looks(&mut self, index: u32, left: u32, is_payload: bool, run: Run, bytes: &[u8]) {
-        let mut failed = 0;
-        if run.errors || bytes.len() > LOOK_BYTES_MAX {
-            failed = self.judge_one_by_one(index, left, is_payload, bytes);
-        }
-        if let Some(journal) = &mut self.journal
-            && is_payload
-        {
-            journal.looks.count(Looked::Captured, run.frames - failed);
-            journal.looks.count(Looked::Ignored, failed);
-        }
-    }
-
-    /// Returns how many of these replies tell nothing.
-    #[cold]
-    fn judge_one_by_one(
-        &mut self,
-        index: u32,
-        left: u32,
-        is_payload: bool,
-        mut bytes: &[u8],
-    ) -> u32 {
-        let now = self.now;
-        let (mut seen, mut failed) = (0, 0);
-        while let Ok(run) = Scanner::default().run(bytes, 1)
-            && run.frames == 1
-        {
-            let (frame, rest) = bytes.split_at(run.consumed);
-            bytes = rest;
-            let is_large = frame.len() > LOOK_BYTES_MAX;
-            if is_large {
-                self.leave_large_alone(index, left - seen);
-            } else if let Some(journal) = &mut self.journal
-                && is_refusal(frame)
-            {
-                journal.looks.refused(is_payload, now);
-            }
-            failed += u32::from(is_large || value::is_error(frame));
-            seen += 1;
-        }
-        failed
-    }
-
-    /// The reply to a look, with which so many are to come, was too large to be kept: so may be the next one of its key.
-    #[cold]
-    fn leave_large_alone(&mut self, index: u32, left: u32) {
-        let link = &self.links[index as usize];
-        let end = link.awaited.front().map_or(0, |front| front.end);
-        let requests = link.output.between(link.answered, end).unwrap_or_default();
-        let requests = split(requests, 0);
-        let place = requests.len().checked_sub(left as usize);
-        let request = place.and_then(|place| requests.get(place));
-        let key = request.and_then(|request| request.words.get(request.bytes, 1));
-        let (database, now) = (link.database, self.now);
-        if let (Some(key), Some(journal)) = (key, &mut self.journal) {
-            journal.looks.leave_alone(database, key, now);
-        }
-    }
-
-    /// Looks that will not be answered, or not to any purpose.
-    pub(super) fn forget_looks(&mut self, count: u32, is_payload: bool) {
-        if let Some(journal) = &mut self.journal
-            && is_payload
-        {
-            journal.looks.count(Looked::Ignored, count);
-        }
-    }
-
     /// A large request that writes has passed: asks about its keys, if it is still at hand.
     pub(super) fn look_behind_upload(&mut self, link: LinkId) {
         if self.journal.is_none() {
@@ -423,7 +222,7 @@ impl Proxy {
             return;
         }
         let request = request.bytes.to_vec();
-        self.note_block_looks(link, &request);
+        self.note_block_looks(link, &split(&request, 0));
         self.ask_unless_shared(link);
     }
 
@@ -445,9 +244,4 @@ fn merge(all: &mut Vec<LookedAt>) {
     }
     all.sort_by(|one, other| (&one.key, other.look).cmp(&(&other.key, one.look)));
     all.dedup_by(|next, kept| next.key == kept.key);
-}
-
-/// Tells whether an error means that the like of it will be refused, too.
-fn is_refusal(error: &[u8]) -> bool {
-    error.starts_with(b"-NOPERM") || error.starts_with(b"-ERR unknown command")
 }

@@ -12,6 +12,7 @@ use crate::resp::{Protocol, Words};
 use crate::upstream::link::{Lane, Proof, Settle, What};
 
 use super::Proxy;
+use super::owed::split;
 use super::requests::{Request, Taken};
 use super::touches::proof;
 
@@ -63,9 +64,12 @@ impl Proxy {
                     as_resp2,
                 },
             );
-            if self.journal.is_some() && self.holds_writes(block) {
-                self.journal_sent(link, request.bytes.len() + block.len());
-                self.note_block_looks(link, block);
+            if self.journal.is_some() {
+                let requests = split(block, 0);
+                if self.holds_writes(&requests) {
+                    self.journal_sent(link, request.bytes.len() + block.len());
+                    self.note_block_looks(link, &requests);
+                }
             }
             self.note_block(request.client, link, block);
             for key in judged.map_or(&[][..], |judged| &judged.asked) {
