@@ -1,7 +1,8 @@
 //! The journal: acknowledged writes, kept until replicas are known to have them, and for a while longer; and what they left. Pure.
 //!
 //! Redis acknowledges a write before any replica has it. So what was acknowledged through here is remembered: the request's
-//! bytes as they came, with the beginning of the reply. To copy them is all that the hot path does.
+//! bytes as they came, with the beginning of the reply. To copy them is all that the hot path does. Where the reply does not tell what
+//! the write left, reads of ours stand behind it and are remembered with it.
 //!
 //! ```text
 //!  acknowledged ─► Ring ─► at risk ──── a later sample's offset is acknowledged by every replica ───► confirmed
