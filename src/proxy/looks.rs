@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A look sees the key some microseconds after the write: what it shows has then been left by that write, or by one behind
-//! it. It is asked whatever the write's reply will be; behind an error it is useless, and harmless.
+//! it. It is asked whatever the write's reply will be; behind an error it is useless, and harmless. Behind a refusal (READONLY and
+//! the like) it is dropped: a primary that was demoted may show what is older than what it has acknowledged.
 //!
 //! - *Clients*: looks are in no client's pipeline, window or stall; their replies find nobody. A lost link takes them along.
 //! - *Cache*: they are reads on the tracked link, so the server announces changes of those keys, too: to drop what is not

@@ -170,6 +170,8 @@ pub struct Link {
     pub writes: VecDeque<Write>,
     /// Keys that are to be asked about before it is flushed.
     pub looked: Vec<LookedAt>,
+    /// Looks up to this place show a node that is no primary any more.
+    pub void_to: u64,
     /// What is known of the server's tracking on it.
     pub tracking: Tracking,
     /// Its probes.
@@ -247,6 +249,7 @@ impl Link {
             pending: VecDeque::new(),
             writes: VecDeque::new(),
             looked: Vec::new(),
+            void_to: 0,
             tracking: Tracking {
                 serial,
                 ..Tracking::default()

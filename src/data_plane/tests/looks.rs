@@ -459,3 +459,36 @@ async fn a_large_request_is_looked_behind_too() {
     settle().await;
     assert_eq!(looks(&world), ["DUMP b", "PTTL b"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_demoted_primary_shows_is_not_remembered() {
+    let world = World::start().await;
+    let mut client = world.connect().await;
+    client.ask("APPEND a x").await;
+    settle().await;
+    let before = journalled(&world).await;
+    assert_eq!(before.len(), 3);
+    let refusal = "-READONLY You can't write against a read only replica.\r\n";
+    world.redis.script("APPEND", Say::Bytes(refusal.into()));
+    client.send("INCR n\nAPPEND a x").await;
+    client.replies(2).await;
+    settle().await;
+    assert_eq!(looks(&world).len(), 5);
+    let after = journalled(&world).await;
+    assert_eq!(after[3..], ["INCR n = $8\r\n0:INCR:n"]);
+    assert_eq!(outcome(&world, "captured").await, 1.0);
+    assert_eq!(outcome(&world, "ignored").await, 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_demoted_primary_shows_behind_a_transaction_is_not_remembered() {
+    let world = World::start().await;
+    let mut client = world.connect().await;
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    world.redis.script("EXEC", Say::Bytes(aborted.into()));
+    client.send("MULTI\nAPPEND a x\nEXEC").await;
+    client.replies(3).await;
+    settle().await;
+    assert_eq!(looks(&world).len(), 2);
+    assert_eq!(journalled(&world).await, [""; 0]);
+}

@@ -32,15 +32,18 @@ impl Proxy {
         if run.frames == 0 {
             return Ok(Step::Consumed(run.consumed));
         }
+        let is_void = link.replied < link.void_to;
         let seen = &bytes[..run.consumed];
         match begins {
+            _ if is_void => self.forget_looks(run.frames, is_payload),
             true => self.judge_looks(index, left, is_payload, run, seen),
             false => {
                 self.leave_large_alone(index, left);
                 self.forget_looks(1, is_payload);
             }
         }
-        self.journal_looks(index, run.frames, seen, begins, run.errors);
+        let is_of_use = begins && !is_void;
+        self.journal_looks(index, run.frames, seen, is_of_use, run.errors);
         let link = &mut self.links[index as usize];
         if run.frames == left {
             link.pop_awaited();
