@@ -31,7 +31,7 @@ pub mod samples;
 pub use collection::{Collection, Element, Field};
 pub use effect::{
     Change, Effect, FieldChange, KeyEffect, MemberChange, ScoreChange, Seen, Was, Write,
-    block_effects, effects,
+    block_effects, effects, proven_effects,
 };
 pub use image::{Deadline, Image, Moment, Parts, Value};
 pub use keyspace::{Before, Keyspace};

@@ -7,7 +7,8 @@ use crate::journal::effect::{
 use crate::journal::image::{Deadline, Image, Parts, Value};
 use crate::resp::encode;
 
-/// `+OK`, `:1`, `,1.5`, `nil` (RESP2), `_`; `$v` a bulk string; `* :1 $v` an array.
+/// `+OK`, `:1`, `,1.5`, `nil` (RESP2), `_`; `$v` a bulk string; `* :1 $v` an array; `9~v` how a bulk string of that length
+/// begins; `5 * :1 9~v` how an array of that length begins; `` nothing at all.
 pub(super) fn reply(short: &str) -> Vec<u8> {
     let mut out = Vec::new();
     if short == "nil" {
@@ -20,7 +21,12 @@ pub(super) fn reply(short: &str) -> Vec<u8> {
         for element in elements {
             out.extend(reply(element));
         }
-    } else {
+    } else if let Some((length, begin)) = short.split_once(" *") {
+        out.extend(format!("*{length}\r\n").into_bytes());
+        out.extend(begin.split(' ').skip(1).flat_map(reply));
+    } else if let Some((length, begin)) = short.split_once('~') {
+        out.extend(format!("${length}\r\n{begin}").into_bytes());
+    } else if !short.is_empty() {
         out.extend_from_slice(short.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
@@ -97,6 +103,9 @@ fn seen(seen: &Seen) -> String {
         seen.value.as_ref().map(value),
         seen.deadline.map(deadline),
         seen.length.map(|length| format!("#{length}")),
+        seen.payload
+            .as_deref()
+            .map(|payload| format!("%{}", text(payload))),
     ];
     let shown: String = shown.into_iter().flatten().collect();
     format!(" seen{shown}")
