@@ -7,8 +7,9 @@ use super::*;
 use crate::journal::image::Image;
 use crate::journal::keyspace::Keyspace;
 use crate::journal::ring::Record;
+use crate::resp::notation::reply;
 use crate::resp::request_bytes;
-use show::{image, list, reply};
+use show::{image, list};
 
 /// When all requests run.
 const MOMENT: Moment = Moment {
