@@ -14,7 +14,7 @@
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
 //!  pure, used by the data path:  failover, journal ─► command (what a command means) ─► resp (where a frame ends)
-//!  pure, to be used by it next:  repair (who wrote last, after a failover) ─► command, resp
+//!  pure, to be used by it next:  repair (what was written last, after a failover) ─► journal
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.

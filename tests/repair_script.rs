@@ -21,6 +21,8 @@ mod costs;
 mod harness;
 #[path = "repair_script/rounds.rs"]
 mod rounds;
+#[path = "repair_script/server.rs"]
+mod server;
 #[path = "repair_script/stage.rs"]
 mod stage;
 

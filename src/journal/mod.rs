@@ -14,7 +14,7 @@
 //!
 //! What a write *left* is worked out afterwards, off the hot path: [`effects`] reads the effects of one write off its words and its
 //! reply, [`Keyspace`] folds them, in the order in which the server ran them, to what each key holds as far as it is known
-//! ([`Image`]). Repair will ask it; nothing does so yet but its tests.
+//! ([`Image`]). Repair asks for less, for what a write proves by itself ([`proven_effects`]): others write, too.
 //!
 //! # Invariant
 //! Whatever is stated of a key is true of the server, as long as only our own writes and the passing of time change it. What
@@ -32,7 +32,7 @@ pub mod samples;
 pub use collection::{Collection, Element, Field};
 pub use effect::{
     Change, Effect, FieldChange, KeyEffect, MemberChange, ScoreChange, Seen, Was, Write,
-    block_effects, effects,
+    block_effects, effects, proven_effects,
 };
 pub use image::{Deadline, Image, Moment, Parts, Value};
 pub use keyspace::{Before, Keyspace};

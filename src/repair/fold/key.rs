@@ -1,0 +1,390 @@
+//! What is known of one key, write by write.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::super::key::{Content, Deadline, Whole};
+use super::super::record::{Base, Component, FieldWrite, Record, Touch};
+use super::super::stamp::Stamp;
+use super::known::{content, is_over, known, leaves_no_hash, plain};
+use super::{Counts, Own, Step};
+use crate::journal::{self, Change, FieldChange, Moment, Seen, Value, Was};
+
+/// A key whose newest write left something that is not known.
+#[derive(Debug)]
+struct Blind {
+    /// Of the newest write that a look would have to show.
+    stamp: Stamp,
+    is_inherited: bool,
+    /// The new primary has what is not known: what comes on top can be put back.
+    is_there: bool,
+    /// What is known so far.
+    content: Option<Content<Bytes>>,
+    /// The same.
+    deadline: Option<Deadline>,
+}
+
+/// One key.
+#[derive(Debug, Default)]
+pub(super) struct Key {
+    /// Fields and touches are newer than the base, and than what the key is blind for.
+    record: Record<Bytes>,
+    blind: Option<Blind>,
+    /// The newest stamp that was given.
+    last: Option<Stamp>,
+    /// The latest dispatch of a write.
+    sent: Option<Stamp>,
+    /// HLEN has counted as many fields as were set.
+    is_complete: bool,
+    /// The deadline that a write has given, with that write's number.
+    given: Option<(u64, Deadline)>,
+    /// Its writes.
+    pub(super) counts: Counts,
+    /// The number of the newest write that was counted.
+    counted: u64,
+}
+
+impl Key {
+    /// One that was last flushed then.
+    pub(super) fn after(flushed: Option<Stamp>) -> Self {
+        Self {
+            last: flushed,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn last(&self) -> Option<Stamp> {
+        self.last
+    }
+
+    /// Folds in what a write has changed.
+    pub(super) fn write(&mut self, change: Change, was: Was, step: &Step) {
+        if self.counted != step.number {
+            self.counted = step.number;
+            self.counts.count(&step.dispatch);
+        }
+        self.stamp(step);
+        match change {
+            Change::Value { value, deadline } => self.value(value, deadline, was, step),
+            Change::Deleted => self.base(Base::Delete, step),
+            Change::Fields(changes) => self.fields(changes, was, step),
+            Change::Deadline(deadline) => match known(deadline) {
+                Some(deadline) => self.touch(deadline, step),
+                None => self.lose(None, None, step),
+            },
+            Change::Members(_) | Change::Scores(_) | Change::Opaque => self.lose(None, None, step),
+            Change::Seen(_) => {}
+        }
+    }
+
+    /// Its value may be anything now, by no write to it.
+    pub(super) fn void(&mut self, step: &Step) {
+        self.stamp(step);
+        self.lose(None, None, step);
+    }
+
+    fn stamp(&mut self, step: &Step) {
+        let dispatch = step.dispatch.stamp;
+        let after = self.last.map_or(dispatch, Stamp::next);
+        self.last = Some(dispatch.max(after));
+        self.sent = self.sent.max(Some(dispatch));
+    }
+
+    /// Makes a component of the write at hand.
+    fn component<T>(&self, write: T, step: &Step) -> Component<T> {
+        Component {
+            stamp: self.last.unwrap_or(step.dispatch.stamp),
+            is_inherited: step.dispatch.is_inherited,
+            write,
+        }
+    }
+
+    fn value(&mut self, value: Value, deadline: Option<journal::Deadline>, was: Was, step: &Step) {
+        let kept = self.given.filter(|(number, _)| *number == step.number);
+        let deadline = match (deadline, was) {
+            (Some(deadline), _) => known(deadline),
+            (None, Was::Absent) => Some(None),
+            // The same transaction has given it before.
+            (None, _) => kept.map(|(_, deadline)| deadline),
+        };
+        match (content(value), deadline) {
+            (Some(content), Some(deadline)) => {
+                self.base(Base::Value(Whole { content, deadline }), step);
+                self.given = Some((step.number, deadline));
+            }
+            (content, deadline) => self.lose(content, deadline, step),
+        }
+    }
+
+    fn base(&mut self, write: Base<Bytes>, step: &Step) {
+        self.blind = None;
+        self.is_complete = false;
+        self.given = None;
+        self.record = Record {
+            base: Some(self.component(write, step)),
+            ..Record::default()
+        };
+    }
+
+    /// Of what the write has left only that much is known.
+    fn lose(&mut self, content: Option<Content<Bytes>>, deadline: Option<Deadline>, step: &Step) {
+        let written = self.component((), step);
+        let was_there = self.blind.as_ref().is_none_or(|blind| blind.is_there);
+        self.blind = Some(Blind {
+            stamp: written.stamp,
+            is_inherited: written.is_inherited,
+            is_there: written.is_inherited && was_there,
+            content,
+            deadline,
+        });
+        self.record = Record::default();
+        self.is_complete = false;
+        self.given = None;
+    }
+
+    /// The deadline was set. With the value it makes a whole, also where the value is older: nothing has kept it apart from this
+    /// touch, which is put on top of it anyway. So a value whose first deadline has passed meanwhile is not taken for ended.
+    fn touch(&mut self, deadline: Deadline, step: &Step) {
+        self.given = Some((step.number, deadline));
+        let touch = Touch {
+            deadline,
+            only_extends: false,
+        };
+        self.record.touch = Some(self.component(touch, step));
+        if let Some(blind) = &mut self.blind {
+            blind.deadline = Some(deadline);
+            return self.see();
+        }
+        if let Some(Base::Value(whole)) = self.record.base.as_mut().map(|base| &mut base.write)
+            && !is_over(whole.deadline, step.moment)
+        {
+            whole.deadline = deadline;
+        }
+        let creation = self.record.creation;
+        self.record.creation = creation
+            .filter(|ends| !is_over(*ends, step.moment))
+            .map(|_| deadline);
+    }
+
+    fn fields(&mut self, changes: Vec<(Vec<u8>, FieldChange)>, was: Was, step: &Step) {
+        let changes = changes.into_iter();
+        let fields: Option<Vec<_>> = changes.map(|(name, done)| plain(name, done, was)).collect();
+        let Some(fields) = fields else {
+            return self.lose(None, None, step);
+        };
+        let sets = fields
+            .iter()
+            .any(|(_, write)| matches!(write, FieldWrite::Set(_)));
+        if sets && was == Was::Absent {
+            return self.make(fields, step);
+        }
+        if self.end_touch(step.moment) || sets && self.is_emptied() {
+            // The key may have been made anew, without a deadline.
+            return self.lose(None, None, step);
+        }
+        let creation = self.record.creation;
+        self.record.creation = creation.filter(|ends| !is_over(*ends, step.moment));
+        for (name, write) in fields {
+            let component = self.component(write, step);
+            self.record.fields.insert(name, component);
+        }
+        let written = self.component((), step);
+        if let Some(blind) = &mut self.blind {
+            *blind = Blind {
+                stamp: written.stamp,
+                is_inherited: blind.is_inherited && written.is_inherited,
+                is_there: blind.is_there,
+                content: None,
+                deadline: None,
+            };
+        }
+    }
+
+    /// A hash was made of these fields.
+    fn make(&mut self, fields: Vec<(Bytes, FieldWrite<Bytes>)>, step: &Step) {
+        let mut made = BTreeMap::new();
+        for (name, write) in fields {
+            match write {
+                FieldWrite::Set(value) => made.insert(name, value),
+                FieldWrite::Remove => made.remove(&name),
+            };
+        }
+        match made.is_empty() {
+            true => self.base(Base::Delete, step),
+            false => self.value_of_hash(made, step),
+        }
+    }
+
+    fn value_of_hash(&mut self, fields: BTreeMap<Bytes, Bytes>, step: &Step) {
+        let whole = Whole {
+            content: Content::Hash(fields),
+            deadline: None,
+        };
+        self.base(Base::Value(whole), step);
+        self.given = Some((step.number, None));
+    }
+
+    /// Takes a touch away whose deadline has passed. Tells whether nothing else says that the key has ended with it, and may have
+    /// been made anew: a base of ours does.
+    fn end_touch(&mut self, moment: Moment) -> bool {
+        let over = |own: &mut Component<Touch>| is_over(own.write.deadline, moment);
+        let ended = self.record.touch.take_if(over).is_some();
+        ended && !matches!(&self.record.base, Some(base) if leaves_no_hash(&base.write, moment))
+    }
+
+    /// Tells whether all fields that are known have been removed, and there were no others.
+    fn is_emptied(&self) -> bool {
+        let record = &self.record;
+        let removed = |name: &Bytes| {
+            let own = record.fields.get(name);
+            own.is_some_and(|own| own.write == FieldWrite::Remove)
+        };
+        let had = match record.base.as_ref().map(|base| &base.write) {
+            Some(Base::Value(Whole {
+                content: Content::Hash(fields),
+                ..
+            })) => fields.keys().all(removed),
+            _ => record.creation.is_some(),
+        };
+        had && self.fields_set().next().is_none()
+    }
+
+    fn fields_set(&self) -> impl Iterator<Item = (&Bytes, &Bytes, bool)> {
+        let fields = self.record.fields.iter();
+        fields.filter_map(|(name, own)| match &own.write {
+            FieldWrite::Set(value) => Some((name, value, own.is_inherited)),
+            FieldWrite::Remove => None,
+        })
+    }
+
+    /// Takes in what a reply has shown.
+    pub(super) fn look(&mut self, seen: Seen, was: Was, step: &Step) {
+        // One dispatched before a write may have run before it.
+        if Some(step.dispatch.stamp) < self.sent {
+            return;
+        }
+        match was {
+            Was::Unknown => {}
+            Was::Absent => self.see_absent(),
+            Was::There => self.see_there(seen, step.moment),
+        }
+    }
+
+    fn see_absent(&mut self) {
+        self.is_complete = false;
+        self.record.creation = None;
+        if let Some(blind) = self.blind.take() {
+            self.record = Record {
+                base: Some(blind.component(Base::Delete)),
+                ..Record::default()
+            };
+        }
+    }
+
+    fn see_there(&mut self, seen: Seen, moment: Moment) {
+        let deadline = seen.deadline.and_then(known);
+        let Some(blind) = &mut self.blind else {
+            if let Some(length) = seen.length {
+                self.see_length(length, moment);
+            }
+            if let Some(deadline) = deadline {
+                self.see_deadline(deadline, moment);
+            }
+            return;
+        };
+        if blind.content.is_none() {
+            let payload = seen.payload.map(|payload| Content::Opaque(payload.into()));
+            blind.content = seen.value.and_then(content).or(payload);
+        }
+        if blind.deadline.is_none() {
+            blind.deadline = deadline;
+        }
+        self.see();
+    }
+
+    /// Ends the blindness, if everything is known by now. A touch since stays; fields are in the value that was seen.
+    fn see(&mut self) {
+        match self.blind.take() {
+            Some(Blind {
+                content: Some(content),
+                deadline: Some(deadline),
+                stamp,
+                is_inherited,
+                ..
+            }) => {
+                let touch = self.record.touch.take();
+                self.record = Record {
+                    base: Some(Component {
+                        stamp,
+                        is_inherited,
+                        write: Base::Value(Whole { content, deadline }),
+                    }),
+                    touch: touch.filter(|touch| touch.stamp > stamp),
+                    ..Record::default()
+                };
+            }
+            blind => self.blind = blind,
+        }
+    }
+
+    fn see_length(&mut self, length: usize, moment: Moment) {
+        let is_open = match &self.record.base {
+            Some(base) => leaves_no_hash(&base.write, moment),
+            None => true,
+        };
+        self.is_complete = is_open && length > 0 && self.fields_set().count() == length;
+    }
+
+    /// PTTL behind HLEN: the fields are all there are, and this is their deadline.
+    ///
+    /// That permits to create the key. Where our own base has ended before (a delete, say), the fields take its place, with its
+    /// stamp: so the older key goes, and what others wrote since stays.
+    fn see_deadline(&mut self, deadline: Deadline, moment: Moment) {
+        if !std::mem::take(&mut self.is_complete) && self.record.creation.is_none() {
+            return;
+        }
+        let fields = self.fields_set();
+        let all_inherited = fields.fold(true, |all, (.., inherited)| all && inherited);
+        let fields: BTreeMap<Bytes, Bytes> = self
+            .fields_set()
+            .map(|(name, value, _)| (name.clone(), value.clone()))
+            .collect();
+        match &mut self.record.base {
+            None => self.record.creation = Some(deadline),
+            Some(base) if leaves_no_hash(&base.write, moment) => {
+                base.is_inherited &= all_inherited;
+                base.write = Base::Value(Whole {
+                    content: Content::Hash(fields),
+                    deadline,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Returns what can be put back.
+    pub(super) fn finish(self, database: u32, key: Bytes) -> Own {
+        let is_known = self.blind.is_none_or(|blind| blind.is_there);
+        Own {
+            database,
+            key,
+            record: match is_known {
+                true => self.record,
+                false => Record::default(),
+            },
+            is_known,
+            counts: self.counts,
+        }
+    }
+}
+
+impl Blind {
+    fn component<T>(&self, write: T) -> Component<T> {
+        Component {
+            stamp: self.stamp,
+            is_inherited: self.is_inherited,
+            write,
+        }
+    }
+}
