@@ -12,6 +12,7 @@ mod hold;
 mod journal;
 mod labels;
 mod process;
+mod repair;
 mod topology;
 
 use std::fmt::Write;
@@ -24,10 +25,11 @@ pub use hold::HoldCounters;
 pub use journal::JournalCounters;
 pub use labels::{
     ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Looked,
-    Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side,
-    SwitchReason, Touched, TtlFinding, Verified,
+    LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead,
+    Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 pub use process::Process;
+pub use repair::RepairCounters;
 pub use topology::{TopologyGauges, TopologyMetrics};
 
 /// Which content type [`Recorder::render`] has.
@@ -81,6 +83,8 @@ pub struct Counters {
     pub hold: HoldCounters,
     /// The journal.
     pub journal: JournalCounters,
+    /// What was put back.
+    pub repair: RepairCounters,
     /// Turns of the loop.
     pub loop_turns: u64,
     /// Client connections open now.
@@ -150,6 +154,7 @@ impl Recorder {
             links_announcing: self.gauge(&definitions::LINKS_ANNOUNCING),
             hold: hold::HoldMetrics::new(self),
             journal: journal::JournalMetrics::new(self),
+            repair: repair::RepairMetrics::new(self),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
             links_open: self.gauges(&definitions::LINKS),
@@ -243,6 +248,7 @@ pub struct DataMetrics {
     links_announcing: Gauge,
     hold: hold::HoldMetrics,
     journal: journal::JournalMetrics,
+    repair: repair::RepairMetrics,
     loop_turns: Counter,
     clients_open: Gauge,
     links_open: [Gauge; Lane::LINKS.len()],
@@ -265,6 +271,7 @@ impl DataMetrics {
         self.flush_cache(counters);
         self.hold.flush(&counters.hold);
         self.journal.flush(&counters.journal);
+        self.repair.flush(&counters.repair);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);
         for (gauge, links) in self.links_open.iter().zip(counters.links_open) {

@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("downstream", &["cache", "failover", "command", "resp"]),
     (
         "upstream",
-        &["cache", "failover", "journal", "command", "resp"],
+        &["cache", "failover", "repair", "journal", "command", "resp"],
     ),
     ("cache", &["command", "resp"]),
     ("sentinel", &["failover", "command", "resp"]),

@@ -252,6 +252,12 @@ impl Table {
         self.server = Some(server);
     }
 
+    /// Tells whether fields of a hash may have a deadline of their own, as far as is known of the server.
+    pub fn fields_may_expire(&self) -> bool {
+        let server = self.server.as_ref();
+        server.is_none_or(|server| server.by_name.contains_key(&b"hexpire"[..]))
+    }
+
     fn find_at_server(&self, name: &[u8]) -> Command {
         let Some(server) = &self.server else {
             return UNKNOWN;

@@ -62,6 +62,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let sessions = session::sessions(&mut root, &mut findings);
     let hold = session::hold(&mut root, &mut findings);
     let journal = session::journal(&mut root, &upstream.source, &mut findings);
+    let repair = session::repair(&mut root, &upstream.source, &journal, &mut findings);
     let admin = admin(&mut root, &mut findings);
     let log = log(&mut root, &mut findings);
     let shutdown_grace = shutdown(&mut root, &mut findings);
@@ -85,6 +86,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
         sessions,
         hold,
         journal,
+        repair,
         admin,
         log,
         shutdown_grace,

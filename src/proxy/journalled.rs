@@ -82,6 +82,19 @@ impl Journalled {
         self.samples.at_risk(self.ring.oldest(), self.ring.newest())
     }
 
+    /// Returns when the oldest write was sent that some replica may lack.
+    pub(super) fn oldest_at_risk(&self) -> Option<Micros> {
+        let is_at_risk = |(seq, record): &(Seq, Record<'_>)| {
+            !record.is_look
+                && self
+                    .samples
+                    .at_risk(*seq, seq + u64::from(record.count) - 1)
+                    > 0
+        };
+        let first = self.ring.from(0).find(is_at_risk);
+        first.map(|(_, record)| record.sent_at)
+    }
+
     fn tidy(&mut self, now: Micros) {
         let oldest = self.ring.oldest();
         let (samples, retain, age_max) = (&self.samples, self.retain, self.age_max);
@@ -114,6 +127,31 @@ impl Proxy {
                 written: Written::Here(request.into()),
                 is_look: false,
             });
+        }
+    }
+
+    /// A write that was not noted when it was sent is answered with this.
+    pub(super) fn journal_answered(
+        &mut self,
+        database: u32,
+        sent_at: Micros,
+        request: &[u8],
+        reply: &[u8],
+    ) {
+        let now = self.boot_micros;
+        if let Some(journal) = &mut self.journal
+            && !value::is_error(reply)
+        {
+            let record = Record {
+                sent_at,
+                database,
+                count: 1,
+                request,
+                reply,
+                whole: true,
+                is_look: false,
+            };
+            journal.add(&record, now);
         }
     }
 

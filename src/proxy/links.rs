@@ -76,7 +76,9 @@ impl Proxy {
         }
         let (protocol, name) = match lane {
             Lane::Tracked => (Protocol::Resp3, "gripfast-tracked"),
-            Lane::General | Lane::Pinned | Lane::Replica => (protocol, "gripfast-general"),
+            Lane::General | Lane::Pinned | Lane::Replica | Lane::Repair => {
+                (protocol, "gripfast-general")
+            }
         };
         let link = self.open(
             lane,
@@ -130,6 +132,7 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.tick_failover();
+        self.tick_repair();
         self.deny_late_waiters();
         self.probe_links();
         self.keep_cache_up();
@@ -150,6 +153,7 @@ impl Proxy {
             .chain(waiter)
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
+            .chain(self.next_repair_tick())
             .min()
     }
 

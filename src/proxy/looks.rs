@@ -93,6 +93,13 @@ impl Proxy {
         let Some(look) = look(command, request, words) else {
             return;
         };
+        let may_expire = self.table.fields_may_expire();
+        // HINCRBY keeps the deadline of a field, where there is such a thing.
+        let (look, is_made) = match command.leaves {
+            Leaves::Made(Look::Payload) if may_expire => (look, false),
+            Leaves::Made(_) => (Look::Fields, true),
+            _ => (look, false),
+        };
         let database = self.links[link.index as usize].database;
         let keys = match keys_to_look_at(command, request, words) {
             Written::Words(keys) => keys,
@@ -104,7 +111,7 @@ impl Proxy {
             }
         };
         for key in keys.into_iter().filter_map(|key| words.get(request, key)) {
-            if matches!(command.leaves, Leaves::Made(_)) && self.has_lived(database, key) {
+            if is_made && self.has_lived(database, key) {
                 continue;
             }
             let now = self.now;

@@ -16,6 +16,7 @@
 //!                 stale.rs ───► is answered from the cache, or
 //!                 replica.rs ─► is asked of a replica
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
+//!  other primary ► repair.rs: what it lacks is put back; requests wait for their keys, writes go with marks
 //!  hold ────────► maint.rs ──── clients that want to know are told
 //! ```
 //!
@@ -51,6 +52,7 @@ mod pool;
 mod probes;
 mod reads;
 mod refusal;
+mod repair;
 mod replica;
 mod replies;
 mod requests;
@@ -64,6 +66,7 @@ mod switch;
 mod touches;
 mod transactions;
 
+pub use repair::Arrival;
 pub use replies::ReplyError;
 pub use requests::{CLIENT_OUTPUT_SOFT, LINK_OUTPUT_SOFT};
 pub use state::Proxy;

@@ -28,8 +28,16 @@ impl Proxy {
         self.send_over(link, request, settle)
     }
 
-    fn send_over(&mut self, link: LinkId, request: Request<'_>, settle: Option<Settle>) -> Taken {
+    fn send_over(
+        &mut self,
+        link: LinkId,
+        request: Request<'_>,
+        mut settle: Option<Settle>,
+    ) -> Taken {
         let exec = matches!(settle, Some(Settle::Exec { .. }));
+        if let Some(Settle::Exec { marks, .. }) = &mut settle {
+            *marks = self.queue_marks(request.client, link);
+        }
         if matches!(request.command.kind, Kind::Script | Kind::Rescue) {
             self.note_script(&request);
         }

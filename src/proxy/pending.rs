@@ -23,17 +23,23 @@ impl Proxy {
     /// A request was queued on a link just now: its place is the link's newest.
     #[inline]
     pub(super) fn note_sent(&mut self, request: &Request<'_>, link: LinkId) {
-        self.note_sent_within(request, link, request.bytes.len());
+        self.note_sent_within(request, link, Some(request.bytes.len()));
     }
 
-    /// Like [`Proxy::note_sent`], where what was queued for the request has so many bytes.
-    pub(super) fn note_sent_within(&mut self, request: &Request<'_>, link: LinkId, length: usize) {
+    /// Like [`Proxy::note_sent`], where what was queued for the request has so many bytes; none where the journal hears of it
+    /// otherwise.
+    pub(super) fn note_sent_within(
+        &mut self,
+        request: &Request<'_>,
+        link: LinkId,
+        length: Option<usize>,
+    ) {
         let client = &mut self.clients[request.client as usize];
         let multi = client.is_queueing();
         client.newest = self.links[link.index as usize].asked;
         let is_write = request.command.access == Access::Write && !multi;
         let may_look = is_write && request.command.leaves != Leaves::Known;
-        if is_write {
+        if is_write && let Some(length) = length {
             self.journal_sent(link, length);
         }
         if may_look && self.is_looked_behind(request) {

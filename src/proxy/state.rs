@@ -29,6 +29,7 @@ use super::hygiene::Hygiene;
 use super::journalled::Journalled;
 use super::loss::Verdict;
 use super::maint::Notices;
+use super::repair::Repairing;
 use super::replica::Replica;
 use super::stale::Stale;
 use super::switch;
@@ -70,6 +71,10 @@ pub struct Proxy {
     pub(super) hygiene: Option<Box<Hygiene>>,
     /// Acknowledged writes; none where none are remembered.
     pub(super) journal: Option<Box<Journalled>>,
+    /// How what another primary lacks is put back; none where nothing is.
+    pub(super) repairing: Option<Box<Repairing>>,
+    /// That is under way: requests may have to wait for it, and writes take marks.
+    pub(super) in_round: bool,
     pub(super) clock: Box<dyn Clock>,
     /// The boot clock when bytes were looked at last.
     pub(super) boot: Millis,
@@ -139,12 +144,18 @@ impl Proxy {
         let cached = Cached::new(&config, Entropy::from_seed(entropy.next_u64()));
         let hygiene = Hygiene::new(Rules::new(&config.sessions, Abilities::default()));
         let journal = Journalled::new(&config, progress);
+        let now = Instant::now();
+        let repairing = Repairing::new(&config, &mut entropy, now);
         let mut registry = Registry::new(entropy);
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
         }
-        let now = Instant::now();
-        let failover = Failover::new(config.hold.clone(), primary.is_some(), now);
+        let failover = Failover::new(
+            config.hold.clone(),
+            primary.is_some(),
+            config.repair.enabled,
+            now,
+        );
         Self {
             config,
             dial,
@@ -166,6 +177,8 @@ impl Proxy {
             cached,
             hygiene,
             journal,
+            repairing,
+            in_round: false,
             boot: clock.boot(),
             boot_micros: clock.boot_micros(),
             clock,

@@ -24,11 +24,13 @@
 pub mod decide;
 pub mod fold;
 pub mod key;
+pub mod marking;
 pub mod marks;
 pub mod record;
 pub mod round;
 pub mod script;
 pub mod stamp;
+pub mod tally;
 
 #[cfg(test)]
 mod explore;

@@ -47,6 +47,15 @@ pub fn elements(frame: &[u8]) -> Option<Elements<'_>> {
     })
 }
 
+/// Returns the names and values in a map, in turn; `None` for any other frame.
+pub fn map(frame: &[u8]) -> Option<Elements<'_>> {
+    let (count, rest) = header(frame, b'%')?;
+    Some(Elements {
+        left: usize::try_from(count).ok()?.checked_mul(2)?,
+        rest,
+    })
+}
+
 /// Returns the frames in a push; `None` for any other frame.
 pub fn push(frame: &[u8]) -> Option<Elements<'_>> {
     let (count, rest) = header(frame, b'>')?;

@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-pub use super::awaited::{Awaited, Check, Proof, Settle, What, Wrapped};
+pub use super::awaited::{Awaited, Check, Form, Marked, Proof, RepairAsk, Settle, What, Wrapped};
 use super::connect::{ConnectError, Established};
 use super::unanswered::Unanswered;
 use crate::cache::core::Tracking;
@@ -32,6 +32,8 @@ pub enum Lane {
     Pinned,
     /// Reads of a replica, while there is no primary.
     Replica,
+    /// What is put back on a primary.
+    Repair,
 }
 
 impl Lane {
@@ -39,7 +41,7 @@ impl Lane {
     pub fn metric(self) -> crate::metrics::Lane {
         match self {
             Self::Tracked => crate::metrics::Lane::Tracked,
-            Self::General | Self::Replica => crate::metrics::Lane::General,
+            Self::General | Self::Replica | Self::Repair => crate::metrics::Lane::General,
             Self::Pinned => crate::metrics::Lane::Pinned,
         }
     }
@@ -240,6 +242,8 @@ impl Link {
             bell,
             output: Unanswered::new(match lane {
                 Lane::Tracked | Lane::General | Lane::Replica => KEPT_SHARED_MAX,
+                // Nothing of it is sent again as it was.
+                Lane::Repair => 0,
                 Lane::Pinned => KEPT_PINNED_MAX,
             }),
             answered: 0,

@@ -18,6 +18,7 @@ mod order;
 mod own;
 mod pool;
 mod redis;
+mod repair;
 mod replica;
 mod replies;
 mod start;

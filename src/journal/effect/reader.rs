@@ -88,6 +88,8 @@ pub(super) struct Reader<'a> {
     pub(super) moment: Moment,
     pub(super) database: u32,
     pub(super) found: Vec<Effect>,
+    /// Fields of hashes may have deadlines of their own.
+    pub(super) fields_may_expire: bool,
     command: Command,
     request: &'a Request<'a>,
     before: &'a dyn Before,
@@ -103,6 +105,7 @@ impl<'a> Reader<'a> {
             moment: write.moment,
             database: write.database,
             found: Vec::new(),
+            fields_may_expire: write.table.fields_may_expire(),
             request,
             before,
         }

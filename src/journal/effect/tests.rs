@@ -212,7 +212,10 @@ fn what_a_reply_leaves_open_is_asked_for() {
     let single = rows::ROWS
         .iter()
         .filter(|row| !row.1.starts_with("MULTI") && !row.1.starts_with("XGROUP"));
+    // What was answered at more length than is remembered is not asked for.
+    let is_whole = |row: &&rows::Row| !row.2.is_empty() && !row.2.contains('~');
     let faults: Vec<String> = single
+        .filter(is_whole)
         .filter_map(|&(_, request, answer, ..)| unasked(request, answer))
         .collect();
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));

@@ -1,7 +1,7 @@
 //! One row for each command, reply and state before: what was known, the request, its reply, the effects, and what is known
 //! of `k` then (see `super::show`). The clock stands at 1,000,000 ms, give or take ten.
 
-type Row = (
+pub(super) type Row = (
     &'static str,
     &'static str,
     &'static str,
