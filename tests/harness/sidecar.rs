@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::chaos::signal;
 use super::client::Client;
 use super::scratch::Scratch;
 use super::server::{Server, free_port};
@@ -48,6 +49,7 @@ pub struct Wishes {
     touch: String,
     sessions: String,
     hold: String,
+    journal: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -169,13 +171,7 @@ impl Sidecar {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         if let Some(pid) = self.pid() {
-            let done = Command::new("kill")
-                .args(["-TERM", &pid.to_string()])
-                .status();
-            assert!(
-                done.is_ok_and(|status| status.success()),
-                "SIGTERM was sent"
-            );
+            signal(pid, "-TERM");
         }
     }
 
@@ -293,6 +289,12 @@ impl Wishes {
         self
     }
 
+    /// Adds a line to `journal`, such as `enabled: false`.
+    pub fn journal(mut self, line: &str) -> Self {
+        let _ = write!(self.journal, "{line}, ");
+        self
+    }
+
     /// Adds a line to `sessions`, such as `require_ttl: warn`.
     pub fn sessions(mut self, line: &str) -> Self {
         let _ = write!(self.sessions, "{line}, ");
@@ -311,8 +313,8 @@ impl Wishes {
         self
     }
 
-    /// The sections about the cache, where a test wants some.
-    fn cache_sections(&self) -> String {
+    /// The sections of which a test wants something.
+    fn sections(&self) -> String {
         let section = |name: &str, lines: &str| match lines.trim_end_matches(", ") {
             "" => String::new(),
             lines => format!("{name}: {{{lines}}}\n"),
@@ -321,6 +323,7 @@ impl Wishes {
             + &section("touch", &self.touch)
             + &section("sessions", &self.sessions)
             + &section("hold", &self.hold)
+            + &section("journal", &self.journal)
     }
 
     /// Does not wait until it is ready.
@@ -360,7 +363,7 @@ impl Wishes {
             unix.display(),
             self.listen,
             self.upstream,
-            self.cache_sections()
+            self.sections()
         );
         write_private(&config, &yaml);
         let log = std::fs::File::create(scratch.path().join("log")).expect("the log can be made");
