@@ -25,12 +25,9 @@ pub fn saw_promotion(replicas: &[String], stop: &AtomicBool) -> bool {
                 *link = Client::try_connect(address).ok();
             }
             // A promotion kills the replica's clients, so a link may end under the question.
-            let role = link.as_mut().and_then(|client| {
-                client.try_send(b"ROLE\r\n").ok()?;
-                client.try_frame()
-            });
+            let role = link.as_mut().and_then(|client| client.try_ask("ROLE"));
             match role {
-                Some(role) if String::from_utf8_lossy(&role).contains("master") => return true,
+                Some(role) if role.contains("master") => return true,
                 Some(_) => {}
                 None => *link = None,
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Cluster, Value, encode, parse, until};
+use crate::harness::{Client, Cluster, Sidecar, Value, encode, parse, until};
 
 use super::checker::Found;
 use super::history::{Session, answer};
@@ -14,26 +14,43 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Requests in one write.
 const BATCH: usize = 500;
 
-/// Waits until two Sentinels name the same node and it says that it is the primary; returns its number.
-pub(crate) fn elected(cluster: &Cluster) -> usize {
-    let addresses = cluster.sentinel_addresses();
+/// Waits until two Sentinels and all sidecars name the same node, and it says that it is the primary; returns its number.
+///
+/// A Sentinel names the old one for seconds after a planned failover, which says so, too, until it is told.
+pub(crate) fn elected(cluster: &Cluster, sidecars: &[Sidecar]) -> usize {
     until("an elected primary", PATIENCE, || {
-        let named = addresses.iter().filter_map(|address| {
-            let mut sentinel = Client::try_connect(address).ok()?;
-            let answer = sentinel.ask("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster");
-            cluster.nodes.iter().position(|node| {
-                answer.contains(&format!("\\n{}\\r", node.host.address))
-                    && answer.ends_with(&format!("\\n{}", node.port))
-            })
+        let mut followed = sidecars.iter().map(Sidecar::primary);
+        let primary = followed.next()??;
+        if followed.any(|other| other.as_ref() != Some(&primary)) {
+            return None;
+        }
+        let (host, port) = primary.split_once(':')?;
+        let named = [host, port].map(|word| format!("\\n{word}\\r"));
+        let votes = cluster.sentinel_addresses().into_iter().filter(|sentinel| {
+            let answer = ask_at(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster");
+            answer.is_some_and(|answer| named.iter().all(|word| answer.contains(word)))
         });
-        let named: Vec<usize> = named.collect();
-        let node = named.iter().copied().find(|node| {
-            let votes = named.iter().filter(|other| *other == node).count();
-            votes >= 2
-        })?;
-        let role = cluster.nodes[node].client().ask("ROLE");
-        role.contains("master").then_some(node)
+        let is_primary = ask_at(&primary, "ROLE")?.contains("master");
+        let number = cluster
+            .nodes
+            .iter()
+            .position(|node| node.address() == primary);
+        (votes.count() >= 2 && is_primary).then_some(number?)
     })
+}
+
+/// Asks a server that may be gone, or lose its clients on being told to follow another.
+fn ask_at(address: &str, words: &str) -> Option<String> {
+    Client::try_connect(address).ok()?.try_ask(words)
+}
+
+/// Waits until all sidecars have repaired this primary: the round was opened before the first write to it.
+pub(crate) fn until_repaired(primary: &mut Client) {
+    until("a round that is closed", PATIENCE, || {
+        let none = primary.ask("EXISTS gripfast:round") == ":0";
+        let closed = primary.ask("HEXISTS gripfast:round closed") == ":1";
+        (none || closed).then_some(())
+    });
 }
 
 /// Reads what is there of each session.

@@ -9,6 +9,9 @@ use super::model::{Answer, Command, Content, SLACK, Span, State};
 /// Sessions that are shown at most.
 const EXAMPLES_MAX: usize = 20;
 
+/// Of what such a session may hold, and holds, so much is shown.
+const EXAMPLE_CHARS_MAX: usize = 400;
+
 /// What the primary has under a key, asked between two instants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -230,6 +233,11 @@ fn show(wrong: Wrong, session: &Session, possible: &[State], found: &Found) -> S
             format!("{:?}", entry.answer)
         ));
     }
-    text.push_str(&format!("\n    may be {possible:.0?}\n    is {found:.0?}"));
+    let brief = |text: String| text.chars().take(EXAMPLE_CHARS_MAX).collect::<String>();
+    text.push_str(&format!(
+        "\n    may be {}\n    is {}",
+        brief(format!("{possible:.0?}")),
+        brief(format!("{found:.0?}"))
+    ));
     text
 }

@@ -8,7 +8,7 @@ use crate::harness::{
     saw_promotion, seed, until,
 };
 
-use super::actual::{elected, look};
+use super::actual::{elected, look, until_repaired};
 use super::checker::{Verdict, judge};
 use super::workload::Workload;
 
@@ -32,10 +32,16 @@ pub(crate) struct Scene {
     /// A host for each server and its Sentinel.
     pub(crate) on_hosts: bool,
     pub(crate) sidecars: usize,
+    /// A part of the sessions comes to rest at the first; the fault has to say when others do.
+    pub(crate) failovers: usize,
     pub(crate) down_after_ms: u32,
     pub(crate) sessions: usize,
     /// Bytes that are added to each value.
     pub(crate) value_bytes: usize,
+    /// Sessions are written whole, or deleted; nothing is asked that builds on what is there.
+    pub(crate) writes_whole: bool,
+    /// The last sidecar runs on the host of the first primary.
+    pub(crate) last_beside_primary: bool,
     /// Counters may miss counts: what several sidecars, or an isolated primary, count at once is not promised.
     pub(crate) may_miscount: bool,
     /// What the sidecars may warn of, besides what each switch makes them say.
@@ -48,9 +54,12 @@ impl Scene {
             name,
             on_hosts: true,
             sidecars: 1,
+            failovers: 1,
             down_after_ms: 1_000,
             sessions: 2_000,
             value_bytes: 0,
+            writes_whole: false,
+            last_beside_primary: false,
             may_miscount: false,
             announced: &[],
         }
@@ -59,6 +68,7 @@ impl Scene {
 
 /// What a fault may use.
 pub(crate) struct Fault<'a> {
+    pub(crate) workload: &'a Workload,
     pub(crate) sidecars: &'a [Sidecar],
     /// 1 at first, and twice as much each time that nothing was lost.
     pub(crate) harder: f64,
@@ -70,6 +80,11 @@ impl Fault<'_> {
         chaos(self.sidecars[0].admin_port, script, arguments);
     }
 
+    /// Waits for so many more acknowledged writes, by how hard the fault is to be.
+    pub(crate) fn acknowledge(&self, count: f64) {
+        acknowledge(self.workload, (count * self.harder) as usize);
+    }
+
     /// Seconds, for a script, by how hard the fault is to be.
     pub(crate) fn seconds(&self, seconds: f64) -> String {
         format!("{:.2}", seconds * self.harder)
@@ -77,12 +92,19 @@ impl Fault<'_> {
 }
 
 /// What is on the stage.
-struct Stage {
-    sidecars: Vec<Sidecar>,
-    cluster: Cluster,
+pub(crate) struct Stage {
+    pub(crate) sidecars: Vec<Sidecar>,
+    pub(crate) cluster: Cluster,
     // Dropped after what lives there.
     _hosts: Option<Hosts>,
     _turn: Turn,
+}
+
+/// With what a scenario is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    WithoutJournal,
+    WithJournal,
 }
 
 /// Shows that the fault loses acknowledged writes, or brings back sessions, and that repair leaves nothing of that.
@@ -93,28 +115,30 @@ pub(crate) fn prove(
     version: &Version,
     fault: impl Fn(&mut Cluster, &Fault<'_>) + Sync,
 ) {
-    thread::scope(|scope| {
+    let harder = thread::scope(|scope| {
         let without = scope.spawn(|| it_damages(scene, version, &fault));
         if REPAIRS {
             it_is_repaired(scene, version, &fault);
         }
-        without.join().expect("without a journal, too");
+        without.join().expect("without a journal, too")
     });
+    if REPAIRS && harder > 1.0 {
+        // As it was, it may have had nothing to repair.
+        repairs(scene, version, harder, &fault);
+    }
 }
 
+/// Returns how hard the fault had to be.
 fn it_damages(
     scene: &Scene,
     version: &Version,
     fault: &(impl Fn(&mut Cluster, &Fault<'_>) + Sync),
-) {
+) -> f64 {
     for attempt in 0..ATTEMPTS {
         let harder = f64::from(1 << attempt);
-        let without = |wishes: Wishes| wishes.journal("enabled: false");
-        let Some(verdict) = play(scene, version, without, harder, fault) else {
-            return;
-        };
-        if verdict.damaged() > 0 {
-            return;
+        match play(scene, version, Half::WithoutJournal, harder, fault) {
+            Some(verdict) if verdict.damaged() == 0 => {}
+            _ => return harder,
         }
     }
     panic!("{}: nothing was lost, so nothing is proven", scene.name);
@@ -126,7 +150,16 @@ pub(crate) fn it_is_repaired(
     version: &Version,
     fault: impl Fn(&mut Cluster, &Fault<'_>),
 ) {
-    let Some(verdict) = play(scene, version, |wishes| wishes, 1.0, fault) else {
+    repairs(scene, version, 1.0, fault);
+}
+
+fn repairs(
+    scene: &Scene,
+    version: &Version,
+    harder: f64,
+    fault: impl Fn(&mut Cluster, &Fault<'_>),
+) {
+    let Some(verdict) = play(scene, version, Half::WithJournal, harder, fault) else {
         return;
     };
     let lost = match scene.may_miscount {
@@ -148,18 +181,21 @@ pub(crate) fn it_is_repaired(
 fn play(
     scene: &Scene,
     version: &Version,
-    wishes: impl Fn(Wishes) -> Wishes,
+    half: Half,
     harder: f64,
     fault: impl Fn(&mut Cluster, &Fault<'_>),
 ) -> Option<Verdict> {
-    let mut stage = Stage::set(scene, version, wishes)?;
+    let mut stage = Stage::set(scene, version, |wishes| match half {
+        Half::WithoutJournal => wishes.journal("enabled: false"),
+        Half::WithJournal => wishes,
+    })?;
     let addresses: Vec<String> = stage
         .sidecars
         .iter()
         .map(|sidecar| sidecar.address.clone())
         .collect();
     let seed = seed(scene.name);
-    let workload = Workload::new(&addresses, seed, scene.sessions, scene.value_bytes);
+    let workload = Workload::new(&addresses, scene, seed);
     let replicas: Vec<String> = stage.cluster.nodes[1..]
         .iter()
         .map(|node| node.address())
@@ -168,8 +204,13 @@ fn play(
         let stops = Stops(workload.stop());
         let clients = workload.start(scope);
         acknowledge(&workload, WRITES_BEFORE);
-        scope.spawn(|| saw_promotion(&replicas, workload.stop()).then(|| workload.rest()));
+        scope.spawn(|| match saw_promotion(&replicas, workload.stop()) {
+            true if scene.failovers > 1 => workload.rest_more(),
+            true => workload.rest(),
+            false => {}
+        });
         let fault_of = Fault {
+            workload: &workload,
             sidecars: &stage.sidecars,
             harder,
         };
@@ -183,12 +224,8 @@ fn play(
         }
     });
     let verdict = stage.judge(&workload);
-    let half = match harder {
-        harder if harder > 1.0 => format!("{harder} times as hard"),
-        _ => "as it is".to_owned(),
-    };
     eprintln!(
-        "{} on {}, {half}: {}",
+        "{} on {}, {half:?}, {harder} times as hard: {}",
         scene.name,
         version.name,
         figures(&verdict)
@@ -216,7 +253,11 @@ fn each_is_answered(workload: &Workload) {
 }
 
 impl Stage {
-    fn set(scene: &Scene, version: &Version, wishes: impl Fn(Wishes) -> Wishes) -> Option<Self> {
+    pub(crate) fn set(
+        scene: &Scene,
+        version: &Version,
+        wishes: impl Fn(Wishes) -> Wishes,
+    ) -> Option<Self> {
         let turn = Turn::take();
         let hosts = match scene.on_hosts {
             true => Some(Hosts::make(3)?),
@@ -231,11 +272,14 @@ impl Stage {
             passwords: None,
         };
         let cluster = Cluster::start_on(&places, version, plan);
-        let sidecars = (0..scene.sidecars).map(|_| {
+        let sidecars = (0..scene.sidecars).map(|number| {
             let mut wanted = Sidecar::before_sentinels_at(&cluster.sentinel_addresses());
             let others = ["primary not accepted"];
             for text in SWITCH_SAYS.iter().chain(&others).chain(scene.announced) {
                 wanted = wanted.announce(text);
+            }
+            if scene.last_beside_primary && number + 1 == scene.sidecars {
+                wanted = wanted.on(&places[0]);
             }
             wishes(wanted).start()
         });
@@ -247,9 +291,10 @@ impl Stage {
         })
     }
 
-    fn judge(&self, workload: &Workload) -> Verdict {
-        let primary = elected(&self.cluster);
+    pub(crate) fn judge(&self, workload: &Workload) -> Verdict {
+        let primary = elected(&self.cluster, &self.sidecars);
         let mut primary = self.cluster.nodes[primary].client();
+        until_repaired(&mut primary);
         let sessions = workload.sessions();
         let found = look(&mut primary, &sessions, || workload.now());
         judge(&sessions, &found)

@@ -14,6 +14,7 @@ use crate::harness::{Client, Random, Stopwatch, parse, pause};
 use super::checker::is_acknowledged;
 use super::history::{Entry, Session, answer};
 use super::model::{Command, How, Life, Span};
+use super::stage::Scene;
 
 /// Clients of each sidecar, at least, and of all of them.
 const CLIENTS_EACH: usize = 4;
@@ -28,8 +29,9 @@ const REST: Duration = Duration::from_millis(4);
 /// Longer than any hold of these scenarios.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Of so many sessions one goes on after the fault: what is lost of the others stays lost, or comes back.
-const GOES_ON: usize = 4;
+/// Parts of the sessions: one goes on to the end, the others may come to rest one after the other. What is lost of those that
+/// rest stays lost, or comes back.
+const PARTS: usize = 4;
 
 const FIELDS: [&str; 3] = ["cart", "theme", "flash"];
 
@@ -37,6 +39,8 @@ const FIELDS: [&str; 3] = ["cart", "theme", "flash"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,
+    /// A text that is only ever written whole, or deleted.
+    Whole,
     Hash,
     Counter,
 }
@@ -49,7 +53,8 @@ struct Live {
     /// Whether its client takes it for logged in, and knows so.
     is_in: bool,
     written: usize,
-    rests: bool,
+    /// Which part it belongs to, from 0, the one that goes on.
+    part: usize,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +74,8 @@ pub(crate) struct Workload {
     /// Bytes that are added to each value.
     padding: String,
     pool: Mutex<Pool>,
-    rests: AtomicBool,
+    /// How many parts rest.
+    resting_parts: AtomicUsize,
     stop: AtomicBool,
     acknowledged: AtomicUsize,
     /// Batches that each client has had answered.
@@ -78,24 +84,20 @@ pub(crate) struct Workload {
 
 impl Workload {
     /// Describes traffic over the sidecars at these addresses.
-    pub(crate) fn new(
-        addresses: &[String],
-        seed: u64,
-        sessions: usize,
-        value_bytes: usize,
-    ) -> Self {
-        let waiting = (0..sessions).map(Live::new).collect();
+    pub(crate) fn new(addresses: &[String], scene: &Scene, seed: u64) -> Self {
+        let live = |number| Live::new(number, scene.writes_whole);
+        let waiting = (0..scene.sessions).map(live).collect();
         let clients = CLIENTS.max(CLIENTS_EACH * addresses.len());
         Self {
             addresses: addresses.to_vec(),
             clock: Stopwatch::start(),
             seed,
-            padding: "x".repeat(value_bytes),
+            padding: "x".repeat(scene.value_bytes),
             pool: Mutex::new(Pool {
                 waiting,
                 ..Pool::default()
             }),
-            rests: AtomicBool::new(false),
+            resting_parts: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             acknowledged: AtomicUsize::new(0),
             batches: (0..clients).map(|_| AtomicUsize::new(0)).collect(),
@@ -111,14 +113,33 @@ impl Workload {
         (0..self.batches.len()).map(client).collect()
     }
 
+    /// Writes each session once, in one order, by a client that nobody else is beside.
+    pub(crate) fn each_once(&self) {
+        let mut link = None;
+        let count = self.pool().waiting.len();
+        for _ in 0..count {
+            let mut batch = self.take(1);
+            let live = &mut batch[0];
+            let value = format!("{}={}", live.session.key, self.padding);
+            let asked = vec![(0, set(value, 600, How::Set))];
+            self.exchange(&mut batch, asked, 0, &mut link);
+            self.put_back(batch);
+        }
+    }
+
     /// The time since the start.
     pub(crate) fn now(&self) -> Duration {
         self.clock.elapsed()
     }
 
-    /// Lets three sessions of four rest from now on.
+    /// Lets another quarter of the sessions rest from now on, but for the last one.
+    pub(crate) fn rest_more(&self) {
+        self.resting_parts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lets three quarters of them rest.
     pub(crate) fn rest(&self) {
-        self.rests.store(true, Ordering::Relaxed);
+        self.resting_parts.store(PARTS, Ordering::Relaxed);
     }
 
     /// What ends the clients.
@@ -172,7 +193,8 @@ impl Workload {
             let Some(live) = pool.waiting.pop_front() else {
                 break;
             };
-            match live.rests && self.rests.load(Ordering::Relaxed) {
+            let resting = 1..=self.resting_parts.load(Ordering::Relaxed);
+            match resting.contains(&live.part) {
                 true => pool.resting.push(live),
                 false => batch.push(live),
             }
@@ -187,7 +209,7 @@ impl Workload {
         pool.waiting.extend(batch);
     }
 
-    /// Asks something of each session in one write, and notes the answers.
+    /// Asks something of each session.
     fn ask(
         &self,
         mut batch: Vec<Live>,
@@ -195,14 +217,27 @@ impl Workload {
         link: &mut Option<Client>,
         random: &mut Random,
     ) -> Vec<Live> {
-        let mut bytes = Vec::new();
-        let mut asked: Vec<(usize, Command)> = Vec::new();
+        let mut asked = Vec::new();
         for (index, live) in batch.iter_mut().enumerate() {
-            for command in live.next(random, &self.padding) {
-                bytes.extend(command.encode(&live.session.key));
-                asked.push((index, command));
-            }
+            let commands = live.next(random, &self.padding);
+            asked.extend(commands.into_iter().map(|command| (index, command)));
         }
+        self.exchange(&mut batch, asked, sidecar, link);
+        batch
+    }
+
+    /// Sends requests, each about one of the batch, in one write, and notes the answers.
+    fn exchange(
+        &self,
+        batch: &mut [Live],
+        asked: Vec<(usize, Command)>,
+        sidecar: usize,
+        link: &mut Option<Client>,
+    ) {
+        let encoded = asked
+            .iter()
+            .map(|(index, command)| command.encode(&batch[*index].session.key));
+        let bytes: Vec<u8> = encoded.flatten().collect();
         let from = self.now();
         let client = link.get_or_insert_with(|| {
             let mut client = Client::connect(&self.addresses[sidecar]);
@@ -231,13 +266,13 @@ impl Workload {
         if !is_open {
             *link = None;
         }
-        batch
     }
 }
 
 impl Live {
-    fn new(number: usize) -> Self {
+    fn new(number: usize, writes_whole: bool) -> Self {
         let kind = match number % 10 {
+            _ if writes_whole => Kind::Whole,
             0..=4 => Kind::Text,
             5..=7 => Kind::Hash,
             _ => Kind::Counter,
@@ -250,8 +285,8 @@ impl Live {
             kind,
             is_in: false,
             written: 0,
-            // Every kind goes on, and rests.
-            rests: !(number / 10).is_multiple_of(GOES_ON),
+            // Each part has sessions of every kind.
+            part: number / 10 % PARTS,
         }
     }
 
@@ -262,6 +297,7 @@ impl Live {
         let commands = match (self.kind, self.is_in) {
             (Kind::Text, false) => login(value, random),
             (Kind::Text, true) => update(value, random),
+            (Kind::Whole, _) => write_whole(value, random),
             (Kind::Hash, false) => login_fields(value, random),
             (Kind::Hash, true) => update_fields(value, random),
             (Kind::Counter, false) => start_count(random),
@@ -334,6 +370,16 @@ fn update(value: String, random: &mut Random) -> Vec<Command> {
         16 | 17 => Command::Delete,
         18 => Command::Take,
         _ => Command::Block(vec![Command::Delete, set(value, life, How::Set)]),
+    }]
+}
+
+fn write_whole(value: String, random: &mut Random) -> Vec<Command> {
+    let life = seconds(random);
+    vec![match random.below(20) {
+        0..=12 => set(value, life, How::Set),
+        13 | 14 => set(value, life, How::Setex),
+        15 => Command::Block(vec![Command::Delete, set(value, life, How::Set)]),
+        _ => Command::Delete,
     }]
 }
 
