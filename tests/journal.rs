@@ -15,11 +15,10 @@
 )]
 mod harness;
 
-use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    Cluster, Plan, Server, Sidecar, Version, Wishes, against_redis, pause, until, versions,
+    Cluster, Plan, Sidecar, Version, Wishes, against_redis, pause, signal, until, versions,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,15 +28,6 @@ const PLAN: Plan = Plan {
     down_after_ms: 5000,
     passwords: None,
 };
-
-fn signal(servers: &[Server], signal: &str) {
-    for server in servers {
-        let status = Command::new("kill")
-            .args([signal, &server.pid().to_string()])
-            .status();
-        assert!(status.expect("kill can be run").success());
-    }
-}
 
 /// Waits until so many writes have been remembered, and so many of them are at risk.
 fn wait_for(sidecar: &Sidecar, writes: f64, at_risk: f64) {
@@ -79,13 +69,13 @@ fn writes_are_at_risk_while_replicas_are_frozen_and_no_longer() {
         let sidecar = before(&cluster).start();
         writes(&sidecar, 50);
         wait_for(&sidecar, 50.0, 0.0);
-        signal(&cluster.nodes[2..], "-STOP");
+        signal(cluster.nodes[2].pid(), "-STOP");
         writes(&sidecar, 30);
         // One replica has them, but it may be the other one that is promoted.
         wait_for(&sidecar, 80.0, 30.0);
         pause(Duration::from_millis(500));
         assert_eq!(sidecar.metric("gripfast_writes_at_risk"), 30.0);
-        signal(&cluster.nodes[2..], "-CONT");
+        signal(cluster.nodes[2].pid(), "-CONT");
         wait_for(&sidecar, 80.0, 0.0);
         assert_eq!(sidecar.metric("gripfast_journal_records"), 80.0);
         assert_eq!(sidecar.metric("gripfast_journal_missed_total"), 0.0);
