@@ -229,6 +229,7 @@ impl Stage {
             request: &request,
             reply,
             moment,
+            fields_last: false,
         };
         let mut found = match is_block {
             true => block_effects(&write, &self.known),
@@ -318,6 +319,7 @@ impl Stage {
                 request: &encode(&look),
                 reply: &replies[0],
                 moment,
+                fields_last: false,
             };
             for effect in effects(&write, &self.known) {
                 self.story.push(format!("  {effect:?}"));

@@ -55,6 +55,8 @@ pub struct Write<'a> {
     pub reply: &'a [u8],
     /// When the server ran it.
     pub moment: Moment,
+    /// Whether no field of a hash had a deadline of its own then.
+    pub fields_last: bool,
 }
 
 /// What a write left.

@@ -19,8 +19,8 @@ pub const LOOK_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes in front of each record.
 const HEADER_BYTES: usize = 24;
 
-/// Bits below the count: whole, and is a look.
-const FLAG_BITS: u32 = 2;
+/// Bits below the count: whole, is a look, fields last.
+const FLAG_BITS: u32 = 3;
 
 /// Bounds of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Record<'a> {
     pub whole: bool,
     /// Whether they are reads: nothing is at risk with them. They have the number of the last write before them.
     pub is_look: bool,
+    /// Whether no field of a hash in this database had a deadline of its own when they were sent.
+    pub fields_last: bool,
 }
 
 impl Record<'_> {
@@ -116,7 +118,8 @@ impl Ring {
         chunk
             .bytes
             .extend_from_slice(&record.database.to_le_bytes());
-        let flags = u32::from(record.is_look) << 1 | u32::from(record.whole);
+        let looks = u32::from(record.is_look) << 1 | u32::from(record.whole);
+        let flags = u32::from(record.fields_last) << 2 | looks;
         let count = record.count << FLAG_BITS | flags;
         chunk.bytes.extend_from_slice(&count.to_le_bytes());
         chunk.bytes.extend_from_slice(record.request);
@@ -248,6 +251,7 @@ impl<'a> Iterator for Records<'a> {
             count: word(20) >> FLAG_BITS,
             whole: word(20) & 1 != 0,
             is_look: word(20) & 2 != 0,
+            fields_last: word(20) & 4 != 0,
         })
     }
 }
@@ -272,6 +276,7 @@ mod tests {
             reply,
             whole: true,
             is_look: false,
+            fields_last: true,
         }
     }
 

@@ -126,6 +126,7 @@ impl Proxy {
                 sent_at,
                 written: Written::Here(request.into()),
                 is_look: false,
+                fields_last: false,
             });
         }
     }
@@ -150,6 +151,7 @@ impl Proxy {
                 reply,
                 whole: true,
                 is_look: false,
+                fields_last: false,
             };
             journal.add(&record, now);
         }
@@ -379,6 +381,7 @@ impl Journalled {
                 reply: b"",
                 whole: false,
                 is_look: write.is_look,
+                fields_last: write.fields_last,
             };
             if replies.are_those_to(write) && !bytes.is_empty() {
                 // The usual case, in one piece.

@@ -93,7 +93,9 @@ impl Proxy {
         let Some(look) = look(command, request, words) else {
             return;
         };
-        let may_expire = self.table.fields_may_expire();
+        let may_expire = look == Look::Payload
+            && matches!(command.leaves, Leaves::Made(_))
+            && self.fields_may_expire(link);
         // HINCRBY keeps the deadline of a field, where there is such a thing.
         let (look, is_made) = match command.leaves {
             Leaves::Made(Look::Payload) if may_expire => (look, false),
@@ -122,6 +124,23 @@ impl Proxy {
                 found.push(LookedAt { key, look });
             }
         }
+    }
+
+    /// Tells whether fields of hashes may have deadlines of their own in the database of a link; if not, its newest write keeps
+    /// none.
+    fn fields_may_expire(&mut self, link: LinkId) -> bool {
+        if !self.table.fields_may_expire() {
+            return false;
+        }
+        let database = self.links[link.index as usize].database;
+        let tracked = self
+            .registry
+            .shared(Lane::Tracked, Protocol::Resp3, database);
+        let lasts = tracked.is_some_and(|tracked| self.has_lasting_fields(tracked));
+        if lasts && let Some(write) = self.links[link.index as usize].writes.back_mut() {
+            write.fields_last = true;
+        }
+        !lasts
     }
 
     /// Tells whether the cache holds a key that lives: then a write of fields has not made it.
@@ -211,6 +230,7 @@ impl Proxy {
                 end: link.output.queued(),
             },
             is_look: true,
+            fields_last: false,
         });
     }
 

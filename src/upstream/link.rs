@@ -71,6 +71,8 @@ pub struct Write {
     pub written: Written,
     /// They are reads of ours that tell what writes before them left.
     pub is_look: bool,
+    /// No field of a hash in the database has a deadline of its own.
+    pub fields_last: bool,
 }
 
 /// A key that is to be asked about behind what was written to it.
@@ -368,6 +370,7 @@ impl Link {
                     end: last,
                 },
             is_look: false,
+            fields_last: false,
         }) = self.writes.back_mut()
             && *last == start
             && *first >= newest
@@ -384,6 +387,7 @@ impl Link {
             sent_at,
             written: Written::There { start, end },
             is_look: false,
+            fields_last: false,
         });
     }
 

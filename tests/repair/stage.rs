@@ -13,7 +13,7 @@ use super::checker::{Verdict, judge};
 use super::workload::Workload;
 
 /// Whether the sidecar repairs: until it does, only that a fault loses writes can be shown.
-pub(crate) const REPAIRS: bool = false;
+pub(crate) const REPAIRS: bool = true;
 
 /// Acknowledged writes before the fault, and after it.
 const WRITES_BEFORE: usize = 8_000;

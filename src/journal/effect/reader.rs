@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
             moment: write.moment,
             database: write.database,
             found: Vec::new(),
-            fields_may_expire: write.table.fields_may_expire(),
+            fields_may_expire: !write.fields_last && write.table.fields_may_expire(),
             request,
             before,
         }

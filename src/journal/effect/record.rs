@@ -30,6 +30,7 @@ pub fn proven_effects(
             request: &request.bytes,
             reply: replies,
             moment,
+            fields_last: record.fields_last,
         };
         if is_multi(table, &request) {
             write.request = record.request;

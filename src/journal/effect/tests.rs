@@ -41,6 +41,7 @@ fn run(known: &mut Keyspace, request: &str, answer: &str) -> Vec<Effect> {
             request: &bytes,
             reply: &reply(answer),
             moment: MOMENT,
+            fields_last: false,
         };
         match requests[0] == ["MULTI"] {
             true => block_effects(&write, known),
@@ -278,6 +279,7 @@ fn a_request_that_is_none_may_have_done_anything() {
             request,
             reply: b"+OK\r\n",
             moment: MOMENT,
+            fields_last: false,
         };
         assert_eq!(effects(&write, &known), [Effect::Anything]);
     }
@@ -392,6 +394,7 @@ fn each_write_of_a_record_is_read_by_itself() {
             reply: &replies.split("; ").flat_map(reply).collect::<Vec<u8>>(),
             whole: true,
             is_look: false,
+            fields_last: false,
         };
         let mut found = Vec::new();
         TABLE.with(|table| {
@@ -417,6 +420,7 @@ fn an_inline_request_is_read_too() {
         request: b"set k 'a b'\r\n",
         reply: b"+OK\r\n",
         moment: MOMENT,
+        fields_last: false,
     };
     assert_eq!(
         list(&effects(&write, &Keyspace::unknown())),

@@ -35,6 +35,7 @@ fn add(fold: &mut Fold, table: &Table, line: &str) {
         reply: &replies.collect::<Vec<u8>>(),
         whole: true,
         is_look: false,
+        fields_last: false,
     };
     let at: i64 = head.trim_end_matches(['i', 'c']).parse().unwrap();
     let dispatch = Dispatch {
