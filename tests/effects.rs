@@ -15,6 +15,7 @@
     reason = "a test fails by panicking and tells by printing"
 )]
 
+#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "effects/actual.rs"]
 mod actual;
 #[path = "effects/commands.rs"]
