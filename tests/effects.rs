@@ -17,6 +17,7 @@
     reason = "a test fails by panicking and tells by printing"
 )]
 
+#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "effects/actual.rs"]
 mod actual;
 #[path = "effects/commands.rs"]

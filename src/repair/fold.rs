@@ -13,14 +13,18 @@
 //! |---|---|
 //! | `PTTL`, the value is known | a whole value |
 //! | `DUMP` and `PTTL` | a whole value, as the payload |
+//! | `HLEN` of as many fields as were set since it is blind, and `PTTL` | a whole value |
 //! | any that finds no key, which is blind | a delete |
-//! | `HLEN` of as many fields as were set, and `PTTL` | permission to create the key with them |
+//! | `HLEN` of as many fields as were set, and `PTTL` | permission to create the key with them; a whole value, if there was one before |
 //!
 //! A look counts only if it was dispatched no earlier than every write of ours to the key: one that stood behind a write on one
 //! link may have run before a later write on another.
 //!
 //! A blind key is not put back, and its writes at risk are lost. But if the new primary has inherited the write that made it
 //! blind, what was written on top can be put back.
+//!
+//! Deadlines of single fields come back only as part of a payload. And where HDEL took the last field and HSET made the key
+//! anew, only a look tells that it has lost its deadline.
 //!
 //! # Stamps
 //! Those of one key rise in the order of the fold, whatever order the dispatches had: one sidecar's writes to a key are one

@@ -11,12 +11,44 @@ use crate::harness::{self, Client};
 #[derive(Clone, Debug)]
 pub(crate) struct Actual {
     kind: String,
+    /// All of a string; the elements of a list, one a line.
     string: Vec<u8>,
     /// Fields with values, members with scores, members with nothing.
     elements: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Of the fields, where the server has such a thing.
     field_deadlines: BTreeMap<Vec<u8>, Deadline>,
     deadline: Deadline,
+}
+
+impl Actual {
+    pub(crate) fn is_empty_hash(&self) -> bool {
+        self.kind == "hash" && self.elements.is_empty()
+    }
+
+    /// Forgets when fields end by themselves.
+    pub(crate) fn without_field_deadlines(mut self) -> Self {
+        self.field_deadlines.clear();
+        self
+    }
+
+    /// Forgets when the key ends by itself.
+    pub(crate) fn without_deadline(mut self) -> Self {
+        self.deadline = Deadline::Unknown;
+        self
+    }
+
+    /// Tells whether both are alike, with deadlines no further apart than so many milliseconds.
+    pub(crate) fn is_like(&self, other: &Self, tolerance: i64) -> bool {
+        let mut fields = self.field_deadlines.iter();
+        self.kind == other.kind
+            && self.string == other.string
+            && self.elements == other.elements
+            && agrees(self.deadline, other.deadline, tolerance)
+            && fields.all(|(name, deadline)| {
+                let other = other.field_deadlines.get(name);
+                agrees(*deadline, *other.unwrap_or(&Deadline::Unknown), tolerance)
+            })
+    }
 }
 
 fn line(value: &harness::Value) -> Vec<u8> {
@@ -49,6 +81,7 @@ fn reading(kind: &str) -> &'static str {
         "hash" => "HGETALL",
         "set" => "SMEMBERS",
         "zset" => "ZRANGE",
+        "list" => "LRANGE",
         "string" => "GET",
         _ => "EXISTS",
     }
@@ -65,6 +98,7 @@ pub(crate) fn read(
         let mut requests = vec!["TIME".into(), "MULTI".into(), format!("TYPE {key}")];
         requests.push(match reading(&kind) {
             "ZRANGE" => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+            "LRANGE" => format!("LRANGE {key} 0 -1"),
             command => format!("{command} {key}"),
         });
         requests.push(format!("PTTL {key}"));
@@ -92,7 +126,10 @@ pub(crate) fn read(
 
 fn taken(kind: String, replies: &[harness::Value], wall: i64) -> Actual {
     let values = many(&replies[1]);
-    let width = if kind == "set" { 1 } else { 2 };
+    let width = match kind.as_str() {
+        "set" | "list" => 1,
+        _ => 2,
+    };
     let elements = values.chunks(width).map(|element| {
         let held = element.get(1).map(line).unwrap_or_default();
         (line(&element[0]), held)
@@ -106,6 +143,11 @@ fn taken(kind: String, replies: &[harness::Value], wall: i64) -> Actual {
     Actual {
         string: match kind.as_str() {
             "string" => line(&replies[1]),
+            "list" => many(&replies[1])
+                .iter()
+                .map(line)
+                .collect::<Vec<_>>()
+                .join(&b'\n'),
             _ => Vec::new(),
         },
         elements: elements.collect(),
@@ -206,7 +248,7 @@ fn fault_in(parts: &Parts, actual: &Actual, doubt: i64) -> Option<String> {
 
 fn agrees(said: Deadline, has: Deadline, doubt: i64) -> bool {
     match (said, has) {
-        (Deadline::Unknown, _) => true,
+        (Deadline::Unknown, _) | (_, Deadline::Unknown) => true,
         (Deadline::At(said), Deadline::At(has)) => (said - has).abs() <= doubt,
         (said, has) => said == has,
     }

@@ -44,17 +44,20 @@ pub(crate) struct Stage {
     client: Client,
     names: Names,
     pub(crate) payloads: Vec<Bytes>,
+    /// The payload of a hash: f = 1, g = 2.
+    pub(crate) hash: Bytes,
 }
 
 impl Stage {
     pub(crate) fn new(version: &Version) -> Self {
         let server = Server::start(version);
         let mut client = server.client();
-        for words in ["RPUSH p x y", "ZADD q 2 m", "SADD r o"] {
+        for words in ["RPUSH p x y", "ZADD q 2 m", "SADD r o", "HSET s f 1 g 2"] {
             client.ask(words);
         }
         let payloads = ["p", "q", "r"].map(|key| blob(&client.call(&["DUMP", key])));
         Self {
+            hash: blob(&client.call(&["DUMP", "s"])),
             client,
             names: Names::new("gripfast:", 5000),
             payloads: payloads.to_vec(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::super::key::{Content, Deadline, Whole};
+use super::super::key::{Content, Deadline, Whole, is_same_deadline};
 use super::super::record::{Base, Component, FieldWrite, Record, Touch};
 use super::super::stamp::Stamp;
 use super::known::{content, is_over, known, leaves_no_hash, plain};
@@ -35,7 +35,7 @@ pub(super) struct Key {
     last: Option<Stamp>,
     /// The latest dispatch of a write.
     sent: Option<Stamp>,
-    /// HLEN has counted as many fields as were set.
+    /// Behind the newest write HLEN has counted as many fields as were set.
     is_complete: bool,
     /// The deadline that a write has given, with that write's number.
     given: Option<(u64, Deadline)>,
@@ -89,6 +89,7 @@ impl Key {
         let after = self.last.map_or(dispatch, Stamp::next);
         self.last = Some(dispatch.max(after));
         self.sent = self.sent.max(Some(dispatch));
+        self.is_complete = false;
     }
 
     /// Makes a component of the write at hand.
@@ -119,7 +120,6 @@ impl Key {
 
     fn base(&mut self, write: Base<Bytes>, step: &Step) {
         self.blind = None;
-        self.is_complete = false;
         self.given = None;
         self.record = Record {
             base: Some(self.component(write, step)),
@@ -139,7 +139,6 @@ impl Key {
             deadline,
         });
         self.record = Record::default();
-        self.is_complete = false;
         self.given = None;
     }
 
@@ -181,7 +180,7 @@ impl Key {
         }
         if self.end_touch(step.moment) || sets && self.is_emptied() {
             // The key may have been made anew, without a deadline.
-            return self.lose(None, None, step);
+            self.lose(None, None, step);
         }
         let creation = self.record.creation;
         self.record.creation = creation.filter(|ends| !is_over(*ends, step.moment));
@@ -210,15 +209,11 @@ impl Key {
                 FieldWrite::Remove => made.remove(&name),
             };
         }
-        match made.is_empty() {
-            true => self.base(Base::Delete, step),
-            false => self.value_of_hash(made, step),
+        if made.is_empty() {
+            return self.base(Base::Delete, step);
         }
-    }
-
-    fn value_of_hash(&mut self, fields: BTreeMap<Bytes, Bytes>, step: &Step) {
         let whole = Whole {
-            content: Content::Hash(fields),
+            content: Content::Hash(made),
             deadline: None,
         };
         self.base(Base::Value(whole), step);
@@ -247,15 +242,7 @@ impl Key {
             })) => fields.keys().all(removed),
             _ => record.creation.is_some(),
         };
-        had && self.fields_set().next().is_none()
-    }
-
-    fn fields_set(&self) -> impl Iterator<Item = (&Bytes, &Bytes, bool)> {
-        let fields = self.record.fields.iter();
-        fields.filter_map(|(name, own)| match &own.write {
-            FieldWrite::Set(value) => Some((name, value, own.is_inherited)),
-            FieldWrite::Remove => None,
-        })
+        had && set_in(record).next().is_none()
     }
 
     /// Takes in what a reply has shown.
@@ -267,7 +254,7 @@ impl Key {
         match was {
             Was::Unknown => {}
             Was::Absent => self.see_absent(),
-            Was::There => self.see_there(seen, step.moment),
+            Was::There => self.see_there(seen),
         }
     }
 
@@ -282,17 +269,21 @@ impl Key {
         }
     }
 
-    fn see_there(&mut self, seen: Seen, moment: Moment) {
+    fn see_there(&mut self, seen: Seen) {
         let deadline = seen.deadline.and_then(known);
         let Some(blind) = &mut self.blind else {
             if let Some(length) = seen.length {
-                self.see_length(length, moment);
+                self.is_complete = set_in(&self.record).count() == length;
             }
             if let Some(deadline) = deadline {
-                self.see_deadline(deadline, moment);
+                self.see_deadline(deadline);
             }
             return;
         };
+        if blind.content.is_none() && seen.length == Some(set_in(&self.record).count()) {
+            let fields = set_in(&self.record).map(|(name, value, _)| (name.clone(), value.clone()));
+            blind.content = Some(Content::Hash(fields.collect()));
+        }
         if blind.content.is_none() {
             let payload = seen.payload.map(|payload| Content::Opaque(payload.into()));
             blind.content = seen.value.and_then(content).or(payload);
@@ -328,38 +319,54 @@ impl Key {
         }
     }
 
-    fn see_length(&mut self, length: usize, moment: Moment) {
-        let is_open = match &self.record.base {
-            Some(base) => leaves_no_hash(&base.write, moment),
-            None => true,
-        };
-        self.is_complete = is_open && length > 0 && self.fields_set().count() == length;
-    }
-
-    /// PTTL behind HLEN: the fields are all there are, and this is their deadline.
+    /// What PTTL tells. Behind HLEN: the fields are all there are, and this is their deadline.
     ///
-    /// That permits to create the key. Where our own base has ended before (a delete, say), the fields take its place, with its
-    /// stamp: so the older key goes, and what others wrote since stays.
-    fn see_deadline(&mut self, deadline: Deadline, moment: Moment) {
+    /// That permits to create the key. Where there is a base of ours, they take its place, with its stamp: what others wrote
+    /// since stays, and what was there before goes, as it would anyway.
+    fn see_deadline(&mut self, deadline: Deadline) {
+        self.see_touch(deadline);
         if !std::mem::take(&mut self.is_complete) && self.record.creation.is_none() {
             return;
         }
-        let fields = self.fields_set();
-        let all_inherited = fields.fold(true, |all, (.., inherited)| all && inherited);
-        let fields: BTreeMap<Bytes, Bytes> = self
-            .fields_set()
-            .map(|(name, value, _)| (name.clone(), value.clone()))
-            .collect();
-        match &mut self.record.base {
-            None => self.record.creation = Some(deadline),
-            Some(base) if leaves_no_hash(&base.write, moment) => {
-                base.is_inherited &= all_inherited;
-                base.write = Base::Value(Whole {
-                    content: Content::Hash(fields),
-                    deadline,
+        if self.record.base.is_none() {
+            self.record.creation = Some(deadline);
+            return;
+        }
+        let all_inherited = set_in(&self.record).all(|(.., is_inherited)| is_inherited);
+        let fields = set_in(&self.record).map(|(name, value, _)| (name.clone(), value.clone()));
+        let whole = Whole {
+            content: Content::Hash(fields.collect()),
+            deadline,
+        };
+        if let Some(base) = &mut self.record.base {
+            base.is_inherited &= all_inherited;
+            base.write = Base::Value(whole);
+        }
+    }
+
+    /// The key has this deadline. What was removed before may have been its last field: then it was made anew, without the deadline
+    /// that it had. And if it has another one than our touch gave, that is what became of the touch.
+    fn see_touch(&mut self, deadline: Deadline) {
+        let removed = self.record.fields.values();
+        let removed = removed.filter(|own| own.write == FieldWrite::Remove);
+        let ended = removed.max_by_key(|own| own.stamp);
+        let write = Touch {
+            deadline,
+            only_extends: false,
+        };
+        let touched = self.record.touch.as_ref().map(|touch| touch.stamp);
+        match (ended, &mut self.record.touch) {
+            (Some(ended), touch) if Some(ended.stamp) > touched => {
+                *touch = Some(Component {
+                    stamp: ended.stamp,
+                    is_inherited: ended.is_inherited,
+                    write,
                 });
             }
-            Some(_) => {}
+            (_, Some(touch)) if !is_same_deadline(touch.write.deadline, deadline) => {
+                touch.write = write;
+            }
+            _ => {}
         }
     }
 
@@ -387,4 +394,13 @@ impl Blind {
             write,
         }
     }
+}
+
+/// Returns the fields that were set: name, value, and whether the new primary has it.
+fn set_in(record: &Record<Bytes>) -> impl Iterator<Item = (&Bytes, &Bytes, bool)> {
+    let fields = record.fields.iter();
+    fields.filter_map(|(name, own)| match &own.write {
+        FieldWrite::Set(value) => Some((name, value, own.is_inherited)),
+        FieldWrite::Remove => None,
+    })
 }

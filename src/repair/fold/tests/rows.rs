@@ -32,7 +32,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     ("1 EXPIRE k -1 => :1", "k: del^1 1/0"),
     ("1 SET k v EX 9 // 20 EXPIRE k 90 => :1", r#"k: "v"@90020^1 touch@90020^20 2/0"#),
     ("1 SET k v PX 9 // 20 EXPIRE k 90 => :1", r#"k: "v"@10^1 touch@90020^20 2/0"#),
-    ("1 SET k v EX 9 // 2 PERSIST k => :1 // 3 PTTL k => :70", r#"k: "v"@never^1 touch@never^2 2/0"#),
+    ("1 SET k v EX 9 // 2 PERSIST k => :1 // 3 PTTL k => :70", r#"k: "v"@never^1 touch@73^2 2/0"#),
     ("1 GETEX k EX 9 => $v", "k: touch@9001^1 1/0"),
     // Fields
     ("1 HSET k a 1 b 2 => :2 // 2i HDEL k a => :1", "k: !a^2i b=2^1 1/1"),
@@ -51,6 +51,10 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     ("1 MULTI | DEL k | HSET k a 1 | EXEC => * :1 :1 // 2 HSET k b 2 => :1 // 3 HDEL k a => :1", "k: {a=1}@never^1 !a^3 b=2^2 3/0"),
     ("1 MULTI | DEL k | HSET k a 1 | EXEC => * :1 :1 // 3 HDEL k a => :1 // 4 HSET k b 2 => :1", "k: blind 3/0"),
     ("1 MULTI | DEL k | HINCRBY k a 2 | EXEC => * :1 :2", "k: {a=2}@never^1 1/0"),
+    ("1 MULTI | DEL k | HSET k a 1 | EXEC => * :1 :1 // 3 HDEL k a => :1 // 4 HSET k b 2 => :1 // 4 HLEN k => :1 // 4 PTTL k => :-1", "k: {b=2}@never^4 3/0"),
+    ("1 MULTI | DEL k | HSET k a 1 | EXPIRE k 9 | EXEC => * :1 :1 :1 // 3 HDEL k a => :1 // 4 HSET k b 2 => :1 // 4 HLEN k => :2 // 4 PTTL k => :-1", "k: blind 3/0"),
+    ("1 EXPIRE k 9 => :1 // 2 HDEL k a => :1 // 3 HSET k b 2 => :1 // 3 HLEN k => :1 // 3 PTTL k => :-1", "k: !a^2 b=2^3 create@never touch@never^2 3/0"),
+    ("1i HDEL k a => :1 // 2 HSET k b 2 => :1 // 2 HLEN k => :9 // 2 PTTL k => :-1", "k: !a^1i b=2^2 touch@never^1i 1/1"),
     // What ended before it was made anew
     ("1 DEL k => :1 // 2 HSET k a 1 => :1", "k: del^1 a=1^2 2/0"),
     ("1i DEL k => :1 // 2 HSET k a 1 => :1 // 2 HLEN k => :1 // 2 PTTL k => :-1", "k: {a=1}@never^1 a=1^2 1/1"),
@@ -82,6 +86,8 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     ("1i EVAL s 1 k => :1 // 2 HSET k a 1 => :0 // 3 EXPIRE k 9 => :1", "k: a=1^2 touch@9003^3 2/1"),
     ("1 APPEND k v => :3 // 2 GETEX k EX 9 => $abv", r#"k: "abv"@9002^1 touch@9002^2 2/0"#),
     ("1 RESTORE k 500 p REPLACE // 1 DUMP k => $p", "k: %p@501^1 1/0"),
+    ("1 EVAL s 1 k => :1 // 2i HSET k a 1 b 2 => :0 // 2 HLEN k => :2 // 2 PTTL k => :-1", "k: {a=1 b=2}@never^2 1/1"),
+    ("1 EVAL s 1 k => :1 // 2 HSET k a 1 b 2 => :0 // 2 HLEN k => :3 // 2 PTTL k => :-1", "k: blind 2/0"),
     // A transaction of which not all replies were kept
     ("1 SET k v // 2 MULTI | SET x v | SET k w | EXEC => 2 * +OK", r#"k: blind 2/0 // x: "v"@never^2 1/0"#),
     ("1 SET k v // 2 MULTI | SET k w | EXEC => nil", r#"k: "v"@never^1 1/0"#),
