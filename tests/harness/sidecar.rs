@@ -250,7 +250,8 @@ impl Drop for Sidecar {
         };
         let _ = child.kill();
         let _ = child.wait();
-        if std::thread::panicking() {
+        let shows = std::env::var_os("GRIPFAST_TEST_LOGS").is_some();
+        if shows || std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("--- log of the sidecar (last lines)");

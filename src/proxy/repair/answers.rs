@@ -1,5 +1,7 @@
 //! What the primary answers over the link on which it is joined and repaired.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::failover::replay::refusal;
@@ -20,6 +22,9 @@ const WINDOW: usize = 256;
 
 /// Bytes of them that wait for the socket.
 const OUTPUT_SOFT: usize = 256 * 1024;
+
+/// Longer than any repair.
+const LONG: Duration = Duration::from_secs(3600);
 
 impl Proxy {
     /// Takes in an answer.
@@ -123,7 +128,8 @@ impl Proxy {
         repairing.round = seen.number;
         repairing.account.joined_at = now;
         let others = seen.missing.iter().any(|id| *id != repairing.id);
-        repairing.peers_until = (seen.is_open && others).then(|| repairing.wait_for_peers(now));
+        // Own keys first; then others are waited for.
+        repairing.peers_until = (seen.is_open && others).then(|| now + LONG);
         tracing::debug!(
             round = seen.number,
             is_open = seen.is_open,
@@ -158,6 +164,9 @@ impl Proxy {
         }
         repairing.stage = Stage::Reported;
         repairing.account.repaired_at = Some(now);
+        if repairing.peers_until.is_some() {
+            repairing.peers_until = Some(repairing.wait_for_peers(now));
+        }
         repairing.due.report = now;
         let (from, is_first) = (repairing.from, repairing.arrival == Arrival::First);
         if let Some(journal) = &mut self.journal

@@ -35,8 +35,8 @@ pub(super) struct Key {
     last: Option<Stamp>,
     /// The latest dispatch of a write.
     sent: Option<Stamp>,
-    /// Behind the newest write HLEN has counted as many fields as were set.
-    is_complete: bool,
+    /// Behind the newest write HLEN has counted as many fields as were set from then on.
+    complete_from: Option<Stamp>,
     /// The deadline that a write has given, with that write's number.
     given: Option<(u64, Deadline)>,
     /// Its writes.
@@ -89,7 +89,7 @@ impl Key {
         let after = self.last.map_or(dispatch, Stamp::next);
         self.last = Some(dispatch.max(after));
         self.sent = self.sent.max(Some(dispatch));
-        self.is_complete = false;
+        self.complete_from = None;
     }
 
     /// Makes a component of the write at hand.
@@ -160,10 +160,6 @@ impl Key {
         {
             whole.deadline = deadline;
         }
-        let creation = self.record.creation;
-        self.record.creation = creation
-            .filter(|ends| !is_over(*ends, step.moment))
-            .map(|_| deadline);
     }
 
     fn fields(&mut self, changes: Vec<(Vec<u8>, FieldChange)>, was: Was, step: &Step) {
@@ -182,8 +178,6 @@ impl Key {
             // The key may have been made anew, without a deadline.
             self.lose(None, None, step);
         }
-        let creation = self.record.creation;
-        self.record.creation = creation.filter(|ends| !is_over(*ends, step.moment));
         for (name, write) in fields {
             let component = self.component(write, step);
             self.record.fields.insert(name, component);
@@ -240,7 +234,7 @@ impl Key {
                 content: Content::Hash(fields),
                 ..
             })) => fields.keys().all(removed),
-            _ => record.creation.is_some(),
+            _ => false,
         };
         had && set_in(record).next().is_none()
     }
@@ -259,8 +253,7 @@ impl Key {
     }
 
     fn see_absent(&mut self) {
-        self.is_complete = false;
-        self.record.creation = None;
+        self.complete_from = None;
         if let Some(blind) = self.blind.take() {
             self.record = Record {
                 base: Some(blind.component(Base::Delete)),
@@ -273,7 +266,7 @@ impl Key {
         let deadline = seen.deadline.and_then(known);
         let Some(blind) = &mut self.blind else {
             if let Some(length) = seen.length {
-                self.is_complete = set_in(&self.record).count() == length;
+                self.complete_from = self.newest_fields(length);
             }
             if let Some(deadline) = deadline {
                 self.see_deadline(deadline);
@@ -321,27 +314,35 @@ impl Key {
 
     /// What PTTL tells. Behind HLEN: the fields are all there are, and this is their deadline.
     ///
-    /// That permits to create the key. Where there is a base of ours, they take its place, with its stamp: what others wrote
-    /// since stays, and what was there before goes, as it would anyway.
+    /// So whatever was there before the oldest of them is gone: that is a whole value of then, and what others wrote since
+    /// stays. Where there is a base of ours, it has its stamp.
     fn see_deadline(&mut self, deadline: Deadline) {
         self.see_touch(deadline);
-        if !std::mem::take(&mut self.is_complete) && self.record.creation.is_none() {
+        let Some(oldest) = self.complete_from.take() else {
             return;
-        }
-        if self.record.base.is_none() {
-            self.record.creation = Some(deadline);
-            return;
-        }
-        let all_inherited = set_in(&self.record).all(|(.., is_inherited)| is_inherited);
-        let fields = set_in(&self.record).map(|(name, value, _)| (name.clone(), value.clone()));
-        let whole = Whole {
-            content: Content::Hash(fields.collect()),
-            deadline,
         };
-        if let Some(base) = &mut self.record.base {
-            base.is_inherited &= all_inherited;
-            base.write = Base::Value(whole);
-        }
+        self.record.fields.retain(|_, own| own.stamp >= oldest);
+        let is_inherited = set_in(&self.record).all(|(.., is_inherited)| is_inherited);
+        let fields = set_in(&self.record).map(|(name, value, _)| (name.clone(), value.clone()));
+        let content = Content::Hash(fields.collect());
+        let before = self.record.base.as_ref().map(|base| base.stamp);
+        self.record.base = Some(Component {
+            stamp: oldest.previous().max(before.unwrap_or(oldest.previous())),
+            is_inherited,
+            write: Base::Value(Whole { content, deadline }),
+        });
+    }
+
+    /// Finds the so many fields that were set last, and returns when the first of them was: they are there, as nobody else has
+    /// written since, and if there are no others, older ones of ours are gone. `None` where that can't be told.
+    fn newest_fields(&self, count: usize) -> Option<Stamp> {
+        let fields = self.record.fields.values();
+        let set = fields.filter(|own| matches!(own.write, FieldWrite::Set(_)));
+        let mut stamps: Vec<Stamp> = set.map(|own| own.stamp).collect();
+        stamps.sort_unstable_by(|one, other| other.cmp(one));
+        let first = *stamps.get(count.checked_sub(1)?)?;
+        // What was set in one request is there together.
+        (stamps.get(count) != Some(&first)).then_some(first)
     }
 
     /// The key has this deadline. What was removed before may have been its last field: then it was made anew, without the deadline
