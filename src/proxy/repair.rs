@@ -137,8 +137,9 @@ pub(super) struct Repairing {
     pub(super) is_loaded: bool,
     pub(super) is_asking: bool,
     pub(super) due: Due,
-    /// The primary's clock.
+    /// The primary's clock, and how often it was asked over this link.
     pub(super) clock: Clock,
+    pub(super) clock_asked: u32,
     pub(super) replid: String,
     /// Number of the round.
     pub(super) round: i64,
@@ -190,6 +191,7 @@ impl Repairing {
                     dial: now,
                 },
                 clock: Clock::default(),
+                clock_asked: 0,
                 replid: String::new(),
                 round: 0,
                 peers_until: None,

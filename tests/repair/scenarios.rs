@@ -85,6 +85,7 @@ pub(crate) fn one_sidecar_frozen(version: &Version) {
     let scene = Scene {
         sidecars: 2,
         may_miscount: true,
+        is_patient: false,
         ..Scene::of("host lost, one sidecar of two frozen")
     };
     prove(&scene, version, |cluster, fault| {
@@ -104,6 +105,7 @@ pub(crate) fn one_sidecar_slow(version: &Version) {
     let scene = Scene {
         sidecars: 2,
         may_miscount: true,
+        is_patient: false,
         ..Scene::of("host lost, one sidecar of two slow")
     };
     prove(&scene, version, |cluster, fault| {

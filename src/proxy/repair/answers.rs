@@ -23,6 +23,13 @@ const WINDOW: usize = 256;
 /// Bytes of them that wait for the socket.
 const OUTPUT_SOFT: usize = 256 * 1024;
 
+/// How often the clock is asked for at least, and where its answers take long: the one that took the least time counts.
+const CLOCK_SAMPLES: u32 = 3;
+const CLOCK_SAMPLES_MAX: u32 = 10;
+
+/// How far off the clock may be for no more to be asked.
+const CLOCK_ERROR: Duration = Duration::from_millis(1);
+
 /// Longer than any repair.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -37,7 +44,7 @@ impl Proxy {
             return;
         }
         match ask {
-            RepairAsk::Time { sent_at } => self.clock_answered(sent_at, reply),
+            RepairAsk::Time { sent_at } => self.clock_answered(link, sent_at, reply),
             RepairAsk::Lineage => self.lineage_answered(link, reply),
             RepairAsk::Loaded => {}
             RepairAsk::Round => self.round_answered(reply),
@@ -51,15 +58,32 @@ impl Proxy {
         repairing.is_some_and(|repairing| repairing.link == Some(link))
     }
 
-    fn clock_answered(&mut self, sent_at: u64, reply: &[u8]) {
+    /// The clock is asked until it is known well: two sidecars' stamps are to differ by less than what lies between a logout and
+    /// the login behind it.
+    fn clock_answered(&mut self, link: LinkId, sent_at: u64, reply: &[u8]) {
         let answered = Moment(self.boot_micros as i64);
-        let server = reply::time(reply);
-        if let (Some(repairing), Some(server)) = (&mut self.repairing, server) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        if let Some(server) = reply::time(reply) {
             repairing.clock.feed(Sample {
                 sent: Moment(sent_at as i64),
                 answered,
                 server,
             });
+        }
+        repairing.clock_asked += 1;
+        let is_known = repairing
+            .clock
+            .error(answered)
+            .is_some_and(|error| error <= CLOCK_ERROR);
+        let is_enough = match is_known {
+            true => repairing.clock_asked >= CLOCK_SAMPLES,
+            false => repairing.clock_asked >= CLOCK_SAMPLES_MAX,
+        };
+        match is_enough {
+            true => self.ask_lineage(link),
+            false => self.ask_clock(link),
         }
     }
 

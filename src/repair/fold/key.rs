@@ -346,7 +346,11 @@ impl Key {
         let set = fields.filter(|own| matches!(own.write, FieldWrite::Set(_)));
         let newest = set.map(|own| own.stamp).filter(|stamp| *stamp >= from);
         let stamps: Vec<Stamp> = newest.collect();
-        stamps.iter().min().copied().filter(|_| stamps.len() == count)
+        stamps
+            .iter()
+            .min()
+            .copied()
+            .filter(|_| stamps.len() == count)
     }
 
     /// The key has this deadline. What was removed before may have been its last field: then it was made anew, without the deadline
