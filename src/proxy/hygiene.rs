@@ -379,6 +379,7 @@ impl Proxy {
             },
         );
         self.journal_sent(link, wrapped.request.len());
+        self.note_block_looks(link, &split(&wrapped.request, 0));
         self.note_block(id.index, link, &wrapped.request);
         self.touch_link(link);
     }

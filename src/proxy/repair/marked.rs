@@ -220,6 +220,8 @@ impl Proxy {
             marked: Some(self.marked(all, When::Together)),
         };
         self.push_wrapped(request.client, link, &bytes, wrapped);
+        self.note_block_looks(link, &requests);
+        self.note_block(request.client, link, block);
         true
     }
 
@@ -366,9 +368,8 @@ impl Proxy {
         answers: &[&[u8]],
         reply: &[u8],
     ) {
-        let database = self.links[link.index as usize].database;
         let sent_at = marked.sent_at.max(self.latest_of(answers));
-        self.journal_answered(database, sent_at, &wrapped.request, reply);
+        self.journal_answered(link, sent_at, &wrapped.request, reply);
         if marked.when == When::AtReply
             && let Some(request) = Sent::read(&wrapped.request, 0)
             && took_effect(&request.line(), reply)
