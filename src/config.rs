@@ -255,6 +255,18 @@ pub struct Hold {
     pub stale_grace: Duration,
     /// Whether a replica is asked for what no reply is kept of.
     pub ask_replica: bool,
+    /// What becomes of writes while the primary is cut off from Sentinels and replicas.
+    pub on_isolation: OnIsolation,
+}
+
+/// What becomes of writes to a primary that can be reached, and is cut off from Sentinels and replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnIsolation {
+    /// They go to it, and are put back on the one that was elected meanwhile.
+    #[default]
+    Serve,
+    /// They wait.
+    Hold,
 }
 
 impl Hold {
@@ -273,6 +285,7 @@ impl Default for Hold {
             deadline: None,
             stale_grace: Duration::from_secs(60),
             ask_replica: false,
+            on_isolation: OnIsolation::Serve,
         }
     }
 }
