@@ -12,6 +12,8 @@
 
 #[path = "repair/actual.rs"]
 mod actual;
+#[path = "repair/alone.rs"]
+mod alone;
 #[path = "repair/checker.rs"]
 mod checker;
 #[path = "repair/checker_can_fail.rs"]
@@ -77,4 +79,22 @@ scenarios! {
     replicas_frozen: replicas_frozen on "redis-6.2";
     journal_full: journal_full on "redis-7.0";
     small_backlog: small_backlog on "valkey-9.1";
+}
+
+#[test]
+fn ten_thousand_sessions_come_back() {
+    if !harness::against_redis()
+        && let Some(version) = version("redis-7.0")
+    {
+        alone::ten_thousand_sessions(&version);
+    }
+}
+
+#[test]
+fn without_permission_it_says_so_and_counts() {
+    if !harness::against_redis()
+        && let Some(version) = version("redis-8.2")
+    {
+        alone::without_permission(&version);
+    }
 }
