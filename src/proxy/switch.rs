@@ -51,9 +51,13 @@ impl Proxy {
             Event::Node(NodeState::Answers) => self.confirm_primary(),
             Event::Node(NodeState::Silent | NodeState::Changed) => self.doubt_primary(),
             Event::Isolated(true) if self.config.hold.on_isolation == OnIsolation::Serve => {
-                return tracing::warn!(
-                    "the primary is cut off from Sentinels and replicas, its writes go on (hold.on_isolation)"
-                );
+                // A primary that died is cut off as well, but then nothing goes on.
+                if !self.is_holding() {
+                    tracing::warn!(
+                        "the primary is cut off from Sentinels and replicas, its writes go on (hold.on_isolation)"
+                    );
+                }
+                return;
             }
             _ => {}
         }
