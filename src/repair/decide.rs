@@ -11,7 +11,6 @@
 //! | whole value | otherwise | put back with its deadline; newer fields and deadline stay, pendings are applied; mark t |
 //! | DEL | otherwise | delete the key; newer fields and deadline become pending; mark t, also if it is absent |
 //! | field | hash there | HSET or HDEL; mark t |
-//! | fields | absent, creation known, no delete mark | create with all fields of the record, pendings are applied |
 //! | field | absent, or no hash | pending |
 //! | touch | key there | PEXPIREAT; mark t |
 //! | touch | absent | pending |
@@ -30,8 +29,6 @@
 //!   mark says whether anything was written.
 //! - *HDEL on an absent key* has survived, and stays pending for whoever puts an older value back.
 //! - *A payload* (DUMP) has no fields here. The script can look: fields on top of one of a hash are set in it, not pending.
-//! - *A creation* takes all fields of the record or none, those before the horizon too: some would be partial (R4). It leaves
-//!   no mark of the base: it outranks no other sidecar's SET.
 
 mod parts;
 
@@ -98,13 +95,8 @@ pub(super) fn decide_with<R: Rules, B: Ord + Clone>(
     };
     let base = record.base.as_ref().map(|own| step.base::<R>(own));
     let mut fields = BTreeMap::new();
-    if let Some(deadline) = record.creation {
-        fields = step.create::<R>(&record.fields, deadline);
-    }
     for (name, own) in &record.fields {
-        if !fields.contains_key(name) {
-            fields.insert(name.clone(), step.field::<R>(name, own));
-        }
+        fields.insert(name.clone(), step.field::<R>(name, own));
     }
     let touch = record.touch.as_ref().map(|own| step.touch::<R>(own));
     Outcome {

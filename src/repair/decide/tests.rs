@@ -518,59 +518,46 @@ fn a_field_without_a_hash_is_pending() {
     }
 }
 
-/// Fields of different age, the older one before the horizon.
-fn creation(deadline: Deadline) -> Record<u8> {
+/// A hash whose two fields were counted, so that there are no others: a value of just before the older one.
+fn counted() -> Record<u8> {
     let fields = [
         (F, own(50, FieldWrite::Set(OWN))),
-        (G, own(5, FieldWrite::Set(OWN))),
+        (G, own(60, FieldWrite::Set(OWN))),
     ];
     Record {
         fields: fields.into(),
-        creation: Some(deadline),
-        ..Record::default()
+        ..set(49, hash(&[(F, OWN), (G, OWN)]))
     }
 }
 
 #[test]
-fn a_known_creation_makes_the_whole_key() {
-    let record = creation(LIVE);
-    let outcome = run(&record, None, Marks::default());
-    assert_eq!(outcome.key, hash(&[(F, OWN), (G, OWN)]));
-    assert_eq!(
-        outcome.verdicts.fields,
-        BTreeMap::from([(F, Verdict::Repaired), (G, Verdict::Repaired)])
-    );
-    assert_eq!(outcome.marks.base, None, "it outranks no other SET");
-    // What is pending comes in, the deadline too.
-    let pending = with_field(
-        Marks::default(),
-        9,
-        slot(20, false, Some(FieldWrite::Set(NEW))),
-    );
-    let pending = with_field(pending, G, slot(60, false, Some(FieldWrite::Remove)));
-    let pending = with_deadline(pending, slot(70, false, Some(LONGER)));
-    let outcome = run(&record, None, pending);
-    assert_eq!(outcome.key, hash_until(&[(9, NEW), (F, OWN)], LONGER));
+fn counted_fields_make_the_whole_key_again() {
+    let whole = hash(&[(F, OWN), (G, OWN)]);
+    for there in [None, hash(&[(9, OLD)]), string(OLD)] {
+        let outcome = run(&counted(), there, Marks::default());
+        assert_eq!(outcome.key, whole);
+        assert_eq!(outcome.verdicts.base, Some(Verdict::Repaired));
+        let fields = [(F, Verdict::Survived), (G, Verdict::Survived)];
+        assert_eq!(outcome.verdicts.fields, BTreeMap::from(fields));
+    }
+    // What others wrote since comes in, or stays.
+    let there = hash(&[(9, NEW), (F, OLD), (G, NEW)]);
+    let marks = with_field(Marks::default(), 9, slot(55, true, None));
+    let marks = with_field(marks, G, slot(70, true, None));
+    let outcome = run(&counted(), there, marks);
+    assert_eq!(outcome.key, hash(&[(9, NEW), (F, OWN), (G, NEW)]));
     assert_eq!(outcome.verdicts.fields[&G], Verdict::Superseded);
 }
 
 #[test]
-fn a_known_creation_makes_nothing_after_a_delete_or_late_or_over_another_key() {
-    for marks in [base(20, true, true), base(20, true, false)] {
-        let outcome = run(&creation(LIVE), None, marks);
-        assert_eq!(outcome.key, None);
-        assert_eq!(outcome.verdicts.fields[&F], Verdict::Pending);
-    }
-    let outcome = run(&creation(PAST), None, Marks::default());
-    assert_eq!(
-        (outcome.key, outcome.verdicts.fields[&F]),
-        (None, Verdict::Pending)
-    );
-    let outcome = run(&creation(LIVE), hash(&[(9, OLD)]), Marks::default());
-    assert_eq!(outcome.key, hash(&[(9, OLD), (F, OWN)]));
-    assert_eq!(outcome.verdicts.fields[&G], Verdict::Late);
-    let outcome = run(&known(creation(LIVE)), None, Marks::default());
+fn counted_fields_make_no_key_that_was_deleted_later() {
+    let outcome = run(&counted(), None, base(70, true, false));
     assert_eq!(outcome.key, None);
+    // One that was set after the delete is not the whole of the key.
+    let outcome = run(&counted(), None, base(55, true, false));
+    assert_eq!(outcome.key, None);
+    assert_eq!(outcome.verdicts.fields[&F], Verdict::Superseded);
+    assert_eq!(outcome.verdicts.fields[&G], Verdict::Pending);
 }
 
 #[test]

@@ -254,7 +254,6 @@ fn record(journal: &Journal, known: u8) -> Record<u8> {
             component(part, known, write)
         }),
         fields: fields.collect(),
-        creation: None,
         touch: journal.touch.map(|part| {
             let touch = Touch {
                 deadline: deadline(part.op + 1),

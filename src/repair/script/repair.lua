@@ -1,10 +1,9 @@
 -- Repairs one key by one sidecar's record: the table of repair/decide.rs, in one step.
 -- KEYS round, marks, key
--- ARGV database, base, creation, fields, touch:
---   base      - | d stamp inherited | s|o stamp inherited deadline value | h stamp inherited deadline count (name value) ...
---   creation  deadline, -2 if not known
---   fields    count (name stamp inherited s|r value) ...
---   touch     0 | stamp inherited deadline only_extends
+-- ARGV database, base, fields, touch:
+--   base    - | d stamp inherited | s|o stamp inherited deadline value | h stamp inherited deadline count (name value) ...
+--   fields  count (name stamp inherited s|r value) ...
+--   touch   0 | stamp inherited deadline only_extends
 -- Returns {is the round open, verdict of the base, of the touch, of each field in turn}, -1 for what was not given.
 local SURVIVED, REPAIRED, DELETED, SUPERSEDED, PENDING, EXPIRED, LATE, UNCHECKED, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
@@ -239,31 +238,6 @@ local function covers_field(name)
   return math.max(math.abs(mark[2]), stamp_of(field)), mark[2] > 0 or is_written(field)
 end
 
--- Creates the absent key with all fields of the record, if one of them calls for it.
-local function create(fields, deadline)
-  if kind ~= 'none' or mark[2] ~= 0 and mark[3] == 1 then return false end
-  local called, newest = false, 0
-  for _, own in ipairs(fields) do
-    called = called or own.set and judge(own, covers_field(own.name)) == nil
-    newest = math.max(newest, own.stamp)
-  end
-  if math.abs(mark[4]) > newest and mark[5] ~= NONE then deadline = mark[5] end
-  if not called or is_past(deadline) then return false end
-  for _, own in ipairs(fields) do
-    own.verdict = SUPERSEDED
-    if covers_field(own.name) < own.stamp then
-      mark[6][own.name] = own.set and {own.stamp, own.value} or {own.stamp}
-      own.verdict = REPAIRED
-    end
-  end
-  local made, base = {}, math.abs(mark[2])
-  with_newer_fields(base, made)
-  applied(base)
-  put_fields(made, deadline)
-  marked = true
-  return true
-end
-
 -- Whether the key is as the write left it. An absent one lacks the field.
 local function has_field(own)
   if kind ~= 'hash' then return not own.set and kind == 'none' end
@@ -347,11 +321,7 @@ end
 
 local base = take_base()
 local reply = {round.open and 1 or 0, base and repair_base(base) or -1}
-local creation, fields = number(), take_fields()
-local created = creation ~= NONE and create(fields, creation)
-for i, own in ipairs(fields) do
-  reply[i + 3] = created and own.verdict or repair_field(own)
-end
+for i, own in ipairs(take_fields()) do reply[i + 3] = repair_field(own) end
 reply[3] = repair_touch()
 if marked then save_marks(KEYS[2], key, mark, round.deadline) end
 return reply
