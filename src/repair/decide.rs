@@ -28,6 +28,7 @@
 //!   restored like any other: an older value was put back over it, and nobody will put one back again. To tell the two, each
 //!   mark says whether anything was written.
 //! - *HDEL on an absent key* has survived, and stays pending for whoever puts an older value back.
+//! - *Fields are set before others are removed*: a removal that emptied the key would leave what is set after it pending.
 //! - *A payload* (DUMP) has no fields here. The script can look: fields on top of one of a hash are set in it, not pending.
 
 mod parts;
@@ -95,8 +96,12 @@ pub(super) fn decide_with<R: Rules, B: Ord + Clone>(
     };
     let base = record.base.as_ref().map(|own| step.base::<R>(own));
     let mut fields = BTreeMap::new();
-    for (name, own) in &record.fields {
-        fields.insert(name.clone(), step.field::<R>(name, own));
+    for removes in [false, true] {
+        let turn = record.fields.iter();
+        let turn = turn.filter(|(_, own)| (own.write == FieldWrite::Remove) == removes);
+        for (name, own) in turn {
+            fields.insert(name.clone(), step.field::<R>(name, own));
+        }
     }
     let touch = record.touch.as_ref().map(|own| step.touch::<R>(own));
     Outcome {

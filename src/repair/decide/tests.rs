@@ -500,6 +500,25 @@ fn a_field_is_set_or_removed_where_there_is_a_hash() {
     assert_eq!((verdict(&outcome), outcome.key, outcome.marks), expected);
 }
 
+/// Whichever name comes first.
+#[test]
+fn a_field_is_set_before_the_last_other_one_is_removed() {
+    for (removed, left) in [(F, G), (G, F)] {
+        let fields = [
+            (removed, own(50, FieldWrite::Remove)),
+            (left, own(60, FieldWrite::Set(OWN))),
+        ];
+        let record = Record {
+            fields: fields.into(),
+            ..Record::default()
+        };
+        let outcome = run(&record, hash(&[(removed, OLD)]), Marks::default());
+        assert_eq!(outcome.key, hash(&[(left, OWN)]));
+        let verdicts = [(removed, Verdict::Repaired), (left, Verdict::Repaired)];
+        assert_eq!(outcome.verdicts.fields, BTreeMap::from(verdicts));
+    }
+}
+
 #[test]
 fn a_field_without_a_hash_is_pending() {
     for (key, write, expected) in [

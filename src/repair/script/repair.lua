@@ -321,7 +321,14 @@ end
 
 local base = take_base()
 local reply = {round.open and 1 or 0, base and repair_base(base) or -1}
-for i, own in ipairs(take_fields()) do reply[i + 3] = repair_field(own) end
+local fields = take_fields()
+-- Removing the last field first would leave the others without a key.
+for i, own in ipairs(fields) do
+  if own.set then reply[i + 3] = repair_field(own) end
+end
+for i, own in ipairs(fields) do
+  if not own.set then reply[i + 3] = repair_field(own) end
+end
 reply[3] = repair_touch()
 if marked then save_marks(KEYS[2], key, mark, round.deadline) end
 return reply
