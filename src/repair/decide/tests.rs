@@ -473,6 +473,44 @@ fn a_delete_ends_the_key_and_makes_what_is_newer_pending() {
 }
 
 #[test]
+fn a_delete_leaves_a_hash_in_which_all_was_set_later() {
+    let marks = |deadline| {
+        let marks = with_field(deadline, F, slot(60, true, None));
+        with_field(marks, G, slot(70, true, None))
+    };
+    let there = || hash(&[(F, NEW), (G, NEW)]);
+    // The older deadline goes, a newer one stays.
+    check(
+        &delete(50),
+        there(),
+        marks(with_deadline(Marks::default(), slot(40, true, None))),
+        (
+            Verdict::DeletedAgain,
+            hash_until(&[(F, NEW), (G, NEW)], None),
+            marks(base(50, true, true)),
+        ),
+    );
+    let newer = || slot(60, true, None);
+    check(
+        &delete(50),
+        there(),
+        marks(with_deadline(Marks::default(), newer())),
+        (
+            Verdict::Survived,
+            there(),
+            marks(with_deadline(base(50, true, false), newer())),
+        ),
+    );
+    // What is pending is not in it.
+    let pending = with_field(
+        marks(Marks::default()),
+        G,
+        slot(70, true, Some(FieldWrite::Set(NEW))),
+    );
+    assert_eq!(run(&delete(50), there(), pending).key, None);
+}
+
+#[test]
 fn a_field_is_set_or_removed_where_there_is_a_hash() {
     let there = hash(&[(F, OLD), (G, OLD)]);
     let mark = with_field(Marks::default(), F, slot(50, true, None));

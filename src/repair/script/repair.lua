@@ -181,6 +181,16 @@ local function put_back(own)
   return REPAIRED, true
 end
 
+-- Deletes the key, but for a hash in which all was set later: that loses the older one's deadline only.
+local function delete_again(stamp)
+  if kind ~= 'hash' or next(mark[6]) == nil then return finish(stamp) end
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    local field = mark[6][name]
+    if type(field) ~= 'number' or stamp_of(field) <= stamp then return finish(stamp) end
+  end
+  return math.abs(mark[4]) <= stamp and redis.call('PERSIST', key) == 1
+end
+
 local function take_base()
   local own = {kind = take()}
   if own.kind == '-' then return nil end
@@ -211,7 +221,7 @@ local function repair_base(own)
   elseif verdict then
     return verdict
   elseif own.kind == 'd' then
-    changed = finish(own.stamp)
+    changed = delete_again(own.stamp)
     verdict = changed and DELETED or SURVIVED
   else
     verdict, changed = put_back(own)
