@@ -173,6 +173,7 @@ pub(crate) fn isolated_with_a_sidecar(version: &Version) {
         sidecars: 2,
         last_beside_primary: true,
         writes_whole: true,
+        announced: &["its writes go on (hold.on_isolation)"],
         ..Scene::of("isolated with one sidecar of two")
     };
     prove(&scene, version, |_, fault| {
