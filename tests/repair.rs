@@ -36,19 +36,12 @@ mod stage;
 #[path = "repair/workload.rs"]
 mod workload;
 
-use harness::version;
-
 macro_rules! scenarios {
     ($($name:ident: $scenario:ident on $server:literal;)+) => {
         $(
             #[test]
             fn $name() {
-                if harness::against_redis() {
-                    return;
-                }
-                if let Some(version) = version($server) {
-                    scenarios::$scenario(&version);
-                }
+                harness::on($server, scenarios::$scenario);
             }
         )+
     };
@@ -83,18 +76,10 @@ scenarios! {
 
 #[test]
 fn ten_thousand_sessions_come_back() {
-    if !harness::against_redis()
-        && let Some(version) = version("redis-7.0")
-    {
-        alone::ten_thousand_sessions(&version);
-    }
+    harness::on("redis-7.0", alone::ten_thousand_sessions);
 }
 
 #[test]
 fn without_permission_it_says_so_and_counts() {
-    if !harness::against_redis()
-        && let Some(version) = version("redis-8.2")
-    {
-        alone::without_permission(&version);
-    }
+    harness::on("redis-8.2", alone::without_permission);
 }
