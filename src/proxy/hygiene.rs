@@ -308,13 +308,6 @@ impl Proxy {
         self.answered(id, wrapped.answers());
     }
 
-    fn link_at(&self, index: u32) -> LinkId {
-        LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        }
-    }
-
     /// The replies to a transaction of the client's own, with our requests in front.
     fn unwrap_block(
         &mut self,

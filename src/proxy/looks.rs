@@ -25,7 +25,6 @@ use crate::cache::core::Question;
 use crate::command::leaves::{Leaves, Look, keys_to_look_at, look};
 use crate::command::table::{Access, Command};
 use crate::command::written::Written;
-use crate::config::Opaque;
 use crate::id::{ClientId, LinkId};
 use crate::resp::{Protocol, Words, encode};
 use crate::upstream::link::{Lane, LookedAt, What, Write, Written as Bytes};
@@ -209,8 +208,7 @@ impl Proxy {
         let link = &mut self.links[index as usize];
         // Its memory serves again.
         link.looked = all;
-        let serial = link.serial;
-        self.touch_link(LinkId { index, serial });
+        self.touch_link(self.link_at(index));
     }
 
     /// Looks were queued on a link just now, from this place on.
@@ -252,16 +250,6 @@ impl Proxy {
         let request = request.bytes.to_vec();
         self.note_block_looks(link, &split(&request, 0));
         self.ask_unless_shared(link);
-    }
-
-    /// Tells whether a request is to be acknowledged only when replicas have it, since what it leaves is not told by its
-    /// reply, and not asked for.
-    #[expect(dead_code, reason = "acknowledging later comes with it")]
-    pub(super) fn waits_for_replicas(&self, request: &Request<'_>) -> bool {
-        let waits = |journal: &super::journalled::Journalled| journal.looks.opaque == Opaque::Wait;
-        request.command.access == Access::Write
-            && self.journal.as_deref().is_some_and(waits)
-            && look(&request.command, request.bytes, request.words) == Some(Look::Payload)
     }
 }
 

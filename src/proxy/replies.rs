@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
-use crate::id::{ClientId, LinkId};
+use crate::id::ClientId;
 use crate::metrics::{ClearCause, CloseCause};
 use crate::resp::{FrameError, Scanner, value};
 use crate::upstream::link::{Awaited, Lane, What};
@@ -473,10 +473,7 @@ impl Proxy {
         if lane == Lane::Tracked && database == 0 {
             self.became_reachable();
         }
-        self.touch_link(LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        });
+        self.touch_link(self.link_at(index));
     }
 }
 

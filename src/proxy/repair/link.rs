@@ -101,13 +101,7 @@ impl Proxy {
     pub(super) fn ask_round(&mut self, link: LinkId, call: impl FnOnce(&Self, &mut Vec<u8>)) {
         let mut request = Vec::new();
         call(self, &mut request);
-        let is_elsewhere = self
-            .repairing
-            .as_mut()
-            .is_some_and(|repairing| std::mem::take(&mut repairing.selected) != 0);
-        if is_elsewhere {
-            self.select_repair(link, 0);
-        }
+        self.select_repair(link, 0);
         if let Some(repairing) = &mut self.repairing {
             repairing.is_asking = true;
         }
@@ -116,7 +110,14 @@ impl Proxy {
         });
     }
 
+    /// What is asked next over the link is asked of that database.
     pub(super) fn select_repair(&mut self, link: LinkId, database: u32) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        if std::mem::replace(&mut repairing.selected, database) == database {
+            return;
+        }
         let database = database.to_string();
         self.ask_repair(link, RepairAsk::Loaded, |out| {
             encode::request(out, &["SELECT", &database]);
