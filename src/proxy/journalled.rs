@@ -139,12 +139,33 @@ impl Proxy {
         request: &[u8],
         reply: &[u8],
     ) {
-        let now = self.boot_micros;
         let database = self.links[link.index as usize].database;
         let fields_last = !self.fields_may_expire(link);
-        if let Some(journal) = &mut self.journal
-            && !value::is_error(reply)
-        {
+        if !value::is_error(reply) {
+            self.journal_add(database, sent_at, fields_last, [request, reply]);
+        }
+    }
+
+    /// A write of that instant was put back on the primary.
+    pub(super) fn journal_put_back(
+        &mut self,
+        database: u32,
+        sent_at: Micros,
+        request: &[u8],
+        reply: &[u8],
+    ) {
+        self.journal_add(database, sent_at, false, [request, reply]);
+    }
+
+    fn journal_add(
+        &mut self,
+        database: u32,
+        sent_at: Micros,
+        fields_last: bool,
+        [request, reply]: [&[u8]; 2],
+    ) {
+        let now = self.boot_micros;
+        if let Some(journal) = &mut self.journal {
             let record = Record {
                 sent_at,
                 database,
@@ -320,7 +341,7 @@ impl Proxy {
                 records: journal.ring.len() as u64,
                 bytes: journal.ring.bytes() as u64,
                 oldest_ms: oldest.map_or(0, |at| now.saturating_sub(at) / 1_000),
-                at_risk: journal.at_risk(),
+                at_risk: journal.at_risk() + self.acknowledging.kept.writes(),
             };
         }
     }

@@ -132,6 +132,7 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.tick_failover();
+        self.tick_acknowledging();
         self.tick_repair();
         self.deny_late_waiters();
         self.probe_links();
@@ -153,6 +154,7 @@ impl Proxy {
             .chain(waiter)
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
+            .chain(self.next_acknowledging_tick())
             .chain(self.next_repair_tick())
             .min()
     }

@@ -22,6 +22,7 @@
 
 mod explain;
 mod links;
+mod repairs;
 mod scene;
 mod search;
 mod state;
@@ -123,6 +124,7 @@ fn every_guarantee_holds_for_creates() {
     }
 }
 
+/// Both sidecars may hold, and answer locally: each waits for the other to compare, not to report.
 #[test]
 fn every_guarantee_holds_where_two_failovers_are_called_off() {
     let scenes = Scene::all(2, 0).into_iter();
@@ -474,6 +476,19 @@ fn called_off_what_was_answered_locally_is_repaired_in_a_round() {
     let scene = Scene {
         returns: 1,
         ..Scene::new(vec![(0, Set), (1, Delete)], 0)
+    };
+    assert!(breaks::<Sound>(shell, [scene]));
+}
+
+#[test]
+fn called_off_others_compare_what_they_have_before_it_is_put_back() {
+    let shell = Shell {
+        compares_first: false,
+        ..Shell::SOUND
+    };
+    let scene = Scene {
+        returns: 1,
+        ..Scene::new(vec![(0, Delete), (0, Field(0)), (1, Set)], 0)
     };
     assert!(breaks::<Sound>(shell, [scene]));
 }

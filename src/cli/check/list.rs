@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
     Admin, Cache, Config, Credentials, Hold, Journal, Listen, Log, LogFormat, OnIsolation, Opaque,
-    Ratio, Repair, RequireTtl, Sessions, Source, Touch, Upstream,
+    Ratio, Repair, RequireTtl, Sessions, Source, Touch, Upstream, Writes,
 };
 
 /// Lists every key as it would be in force.
@@ -136,6 +136,8 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         stale_grace,
         ask_replica,
         on_isolation,
+        writes,
+        acknowledge_after,
     } = hold;
     writeln!(out, "hold:")?;
     writeln!(out, "  requests_max: {requests_max}")?;
@@ -150,7 +152,14 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         OnIsolation::Hold => "hold",
     };
     writeln!(out, "  ask_replica: {ask_replica}")?;
-    writeln!(out, "  on_isolation: {isolation}")
+    writeln!(out, "  on_isolation: {isolation}")?;
+    let writes = match writes {
+        Writes::Wait => "wait",
+        Writes::Acknowledge => "acknowledge",
+    };
+    writeln!(out, "  writes: {writes}")?;
+    let after = acknowledge_after.as_millis();
+    writeln!(out, "  acknowledge_after_ms: {after}")
 }
 
 fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {

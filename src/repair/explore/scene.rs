@@ -74,6 +74,8 @@ pub(super) struct Shell {
     pub empty_delete_is_record: bool,
     /// Called off: writes that were answered locally are applied in a round on the same replid.
     pub returns_in_round: bool,
+    /// Called off: they are applied when every other sidecar has compared what it has written to that primary.
+    pub compares_first: bool,
     /// Answered locally only if no own write to the key is in flight.
     pub local_when_idle: bool,
 }
@@ -96,6 +98,7 @@ impl Shell {
         repair_is_record: true,
         empty_delete_is_record: true,
         returns_in_round: true,
+        compares_first: true,
         local_when_idle: true,
     };
 }
