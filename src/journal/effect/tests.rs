@@ -222,6 +222,29 @@ fn what_a_reply_leaves_open_is_asked_for() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
+/// Where the reply counts: of HMSET it does not, and of HINCRBY only that there was another number before.
+#[test]
+fn a_reply_tells_by_how_much_a_hash_has_grown() {
+    for (request, answer, growth) in [
+        ("HSET k a 1 b 2", ":2", Some(2)),
+        ("HSET k a 1 b 2", ":0", Some(0)),
+        ("HSETNX k a 1", ":1", Some(1)),
+        ("HSETNX k a 1", ":0", Some(0)),
+        ("HDEL k a b", ":1", Some(-1)),
+        ("HMSET k a 1", "+OK", None),
+        ("HINCRBY k a 2", ":2", None),
+        ("HINCRBY k a 2", ":5", Some(0)),
+        ("SET k v", "+OK", None),
+        ("SADD k a", ":1", None),
+    ] {
+        let found = run(&mut Keyspace::unknown(), request, answer);
+        let [Effect::Key(effect)] = found.as_slice() else {
+            panic!("{request}: {found:?}");
+        };
+        assert_eq!(effect.growth, growth, "{request} = {answer}");
+    }
+}
+
 #[test]
 fn an_error_left_nothing() {
     let mut known = before("-; SET k v; HSET h a 1 => :1");
