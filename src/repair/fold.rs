@@ -21,7 +21,8 @@
 //! others there. *All new*: the replies (HSET, HSETNX, HDEL) count them, so nothing was there before. Fields that were there
 //! make no whole value, though they be all: that would supersede what another sidecar wrote where this one did not look, locally
 //! or on the next primary (`super::explore` finds it). HMSET does not count. Its fields are taken for new where the key has no deadline, as
-//! one has that was just made, or has one that was given in the same packet; only a hash that lives for ever is then mistaken.
+//! one has that was just made (explored, too), or was given one in the same packet. That mistakes a hash without a deadline, or one
+//! whose fields and deadline are written anew together; else no login by HMSET and EXPIRE in one transaction would come back.
 //!
 //! A look counts only if it was dispatched no earlier than every write of ours to the key: one that stood behind a write on one
 //! link may have run before a later write on another.
