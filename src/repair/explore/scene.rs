@@ -119,6 +119,8 @@ pub(super) struct Scene {
     pub skewed: Option<usize>,
     /// The key has no third field at first: a create sets all there are.
     pub lean: bool,
+    /// Creates are HMSET, whose reply does not tell how many fields were new: a key without a deadline is taken for new.
+    pub silent: bool,
     /// Failovers that are called off, in which SET and DEL are answered locally.
     pub returns: u8,
     pub shell: Shell,
@@ -134,6 +136,7 @@ impl Scene {
             hasty: false,
             skewed: None,
             lean: false,
+            silent: false,
             returns: 0,
             shell: Shell::SOUND,
         }

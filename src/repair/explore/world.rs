@@ -50,7 +50,7 @@ pub(super) struct Op {
     pub truly_at: u8,
     /// It found the key.
     pub found: bool,
-    /// Its fields were new, and all that the key had when they were counted.
+    /// Its fields were new, or seemed so, and all that the key had when they were counted.
     pub counted: BaseOf,
     /// Its mark outranked another one: its stamp is later than its dispatch.
     pub is_raised: bool,
@@ -266,10 +266,15 @@ impl World {
     fn look(&mut self, scene: &Scene, place: usize) {
         let key = self.server(scene.ops[place].0).key;
         let op = &mut self.ops[place];
-        let is_new = !op.found || !scene.shell.counts_new_fields;
+        let is_new = |value: &Value| match scene.silent {
+            _ if !scene.shell.counts_new_fields => true,
+            true => value.deadline == NONE,
+            false => !op.found,
+        };
+        let counted = key.filter(|value| value.rest == NONE).filter(is_new);
         op.status = Status::Looked;
-        op.counted = match key {
-            Some(value) if value.rest == NONE && is_new => BaseOf::Fields(value.deadline),
+        op.counted = match counted {
+            Some(value) => BaseOf::Fields(value.deadline),
             _ => BaseOf::Nothing,
         };
     }
