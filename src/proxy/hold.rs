@@ -197,7 +197,9 @@ impl Proxy {
             | Kind::Client
             | Kind::Quit
             | Kind::Reset => !multi || scope == Scope::Writes,
-            Kind::Unwatch => !client.held.watch || scope == Scope::Writes,
+            Kind::Unwatch => {
+                !client.held.watch || self.lost_its_watch(request.client) || scope == Scope::Writes
+            }
             Kind::Exec => false,
             Kind::OwnConnection | Kind::Monitor | Kind::Config | Kind::Rescue => {
                 scope == Scope::Writes

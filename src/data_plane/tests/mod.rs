@@ -23,4 +23,5 @@ mod replica;
 mod replies;
 mod start;
 mod wait;
+mod watch;
 mod world;
