@@ -54,7 +54,7 @@ const LOOK_LATER: Duration = Duration::from_millis(250);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// A sidecar without a heartbeat for so long is forgotten.
+/// A sidecar without a heartbeat for so long is forgotten. What is on the server outlives that (`KEEP_MS` of the scripts).
 pub(super) const FORGET_MS: i64 = 600_000;
 
 /// A key of a database.
