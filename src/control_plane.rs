@@ -151,6 +151,7 @@ async fn follow(
                         run_id,
                         inheritance,
                         reason: switched.reason,
+                        epoch: switched.topology.epoch.0,
                     };
                     data.primary(primary).await;
                 }

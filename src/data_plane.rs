@@ -19,6 +19,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::table::ServerCommands;
+use crate::failover::episode::{Episode, Episodes};
 use crate::failover::machine::Event;
 use crate::journal::progress::Progress;
 use crate::journal::samples::{Inheritance, Sample};
@@ -67,6 +68,8 @@ pub struct Primary {
     pub inheritance: Option<Inheritance>,
     /// Why it is another one.
     pub reason: SwitchReason,
+    /// The Sentinels' configuration epoch.
+    pub epoch: u64,
 }
 
 /// The control plane's end of the data thread.
@@ -74,6 +77,7 @@ pub struct Primary {
 pub struct Handle {
     messages: mpsc::Sender<Message>,
     holding: watch::Receiver<bool>,
+    episodes: watch::Receiver<Episodes>,
     journal: Arc<Progress>,
 }
 
@@ -82,6 +86,7 @@ pub struct Handle {
 pub struct Inbox {
     messages: mpsc::Receiver<Message>,
     holding: watch::Sender<bool>,
+    episodes: watch::Sender<Episodes>,
     journal: Arc<Progress>,
 }
 
@@ -111,6 +116,14 @@ impl Inbox {
         self.holding
             .send_if_modified(|known| std::mem::replace(known, holding) != holding);
     }
+
+    /// Tells the control plane what holds came to.
+    pub fn tell(&self, episodes: Vec<Episode>) {
+        if !episodes.is_empty() {
+            self.episodes
+                .send_modify(|known| episodes.into_iter().for_each(|one| known.put(one)));
+        }
+    }
 }
 
 impl Handle {
@@ -118,14 +131,17 @@ impl Handle {
     pub fn channel() -> (Self, Inbox) {
         let (messages, received) = mpsc::channel(MESSAGES_MAX);
         let (holds, holding) = watch::channel(false);
+        let (tells, episodes) = watch::channel(Episodes::default());
         let inbox = Inbox {
             messages: received,
             holding: holds,
+            episodes: tells,
             journal: Arc::default(),
         };
         let handle = Self {
             messages,
             holding,
+            episodes,
             journal: Arc::clone(&inbox.journal),
         };
         (handle, inbox)
@@ -134,6 +150,11 @@ impl Handle {
     /// Whether the data thread holds requests, and when that changes.
     pub fn holding(&self) -> watch::Receiver<bool> {
         self.holding.clone()
+    }
+
+    /// What the last holds came to, and when there is more to say.
+    pub fn episodes(&self) -> watch::Receiver<Episodes> {
+        self.episodes.clone()
     }
 
     /// How far the journal has come.

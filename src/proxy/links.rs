@@ -133,6 +133,7 @@ impl Proxy {
         }
         self.tick_failover();
         self.tick_repair();
+        self.tick_episodes();
         self.deny_late_waiters();
         self.probe_links();
         self.keep_cache_up();
@@ -154,6 +155,7 @@ impl Proxy {
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
             .chain(self.next_repair_tick())
+            .chain(self.next_episode_tick())
             .min()
     }
 

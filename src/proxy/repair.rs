@@ -241,6 +241,7 @@ impl Proxy {
     /// Another primary is named: it is to be joined, and what it lacks to be put back.
     pub fn begin_repair(&mut self, arrival: Arrival) {
         let now = self.now;
+        self.interrupt_account();
         let Some(repairing) = &mut self.repairing else {
             return;
         };

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use crate::failover::replay::refusal;
 use crate::id::LinkId;
 use crate::proxy::Proxy;
-use crate::repair::fold::Counts;
 use crate::repair::script::Call;
 use crate::repair::script::reply::{self, Seen};
 use crate::repair::stamp::{Moment, Sample, Stamp};
@@ -142,11 +141,14 @@ impl Proxy {
     }
 
     fn joined(&mut self, seen: &Seen) {
-        let now = self.now;
+        let (now, at) = (self.now, Moment(self.boot_micros as i64));
         let Some(repairing) = &mut self.repairing else {
             return;
         };
         repairing.round = seen.number;
+        let missing = seen.missing.iter().filter(|id| **id != repairing.id);
+        repairing.account.peers = missing.count() as u64;
+        repairing.account.clock_error = repairing.clock.error(at);
         repairing.account.joined_at = now;
         // Own keys first; then others are waited for.
         repairing.peers_until = repairing.misses_others(seen).then(|| now + LONG);
@@ -245,11 +247,7 @@ impl Proxy {
         let Some(work) = repairing.works.remove(&id) else {
             return;
         };
-        // What is not known of a key was counted before.
-        let counts = match work.own.is_known {
-            true => work.own.counts,
-            false => Counts::default(),
-        };
+        let counts = work.own.counts;
         let writes = u64::from(counts.at_risk);
         let account = &mut repairing.account;
         account

@@ -141,6 +141,10 @@ impl Proxy {
                 repairing.order.push_front(id.clone());
             }
         }
+        // Whether somebody has put their keys back is not asked again.
+        if matches!(repairing.stage, Stage::Idle) && !repairing.pending.is_empty() {
+            self.end_account();
+        }
     }
 
     pub(super) fn write_opening(&self, out: &mut Vec<u8>) {
