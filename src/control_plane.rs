@@ -156,6 +156,7 @@ async fn follow(
                     data.primary(primary).await;
                 }
                 Update::Failover(event) => data.failover(event).await,
+                Update::HistoryRenamed(replid) => data.history_renamed(replid.into()).await,
                 Update::DownAfter(time) => data.down_after(time).await,
                 Update::Replica(address) => data.replica(address).await,
             }

@@ -42,6 +42,8 @@ pub enum Message {
     Primary(Primary),
     /// Something that the failover machine has to know.
     Failover(Event),
+    /// The primary calls the history of its data by this name now; process and data are the same.
+    HistoryRenamed(Arc<str>),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
     /// Another replica is furthest, or none is there any more.
@@ -208,6 +210,11 @@ impl Handle {
     /// Tells the failover machine what happened.
     pub async fn failover(&self, event: Event) {
         let _ = self.messages.send(Message::Failover(event)).await;
+    }
+
+    /// Says what the primary calls the history of its data now.
+    pub async fn history_renamed(&self, replid: Arc<str>) {
+        let _ = self.messages.send(Message::HistoryRenamed(replid)).await;
     }
 
     /// Says after which time the Sentinels take a primary for down.

@@ -135,6 +135,7 @@ impl DataPlane {
                 Message::ServerCommands(commands) => self.proxy.learn_commands(commands),
                 Message::Primary(primary) => self.follow(primary),
                 Message::Failover(event) => self.proxy.failover(event),
+                Message::HistoryRenamed(replid) => self.proxy.rename_history(replid),
                 Message::DownAfter(time) => self.proxy.learn_down_after(time),
                 Message::Sampled(sample) => self.proxy.sampled(sample),
                 Message::Replica(address) => self.proxy.learn_replica(address),

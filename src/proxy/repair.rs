@@ -140,7 +140,8 @@ pub(super) struct Repairing {
     /// The primary's clock, and how often it was asked over this link.
     pub(super) clock: Clock,
     pub(super) clock_asked: u32,
-    pub(super) replid: String,
+    /// Name of the primary's history, as its round bears it.
+    pub(super) history: String,
     /// Number of the round.
     pub(super) round: i64,
     /// Until when others are waited for; `None` where they have reported.
@@ -192,7 +193,7 @@ impl Repairing {
                 },
                 clock: Clock::default(),
                 clock_asked: 0,
-                replid: String::new(),
+                history: String::new(),
                 round: 0,
                 peers_until: None,
                 works: HashMap::new(),
@@ -230,7 +231,7 @@ impl Repairing {
         self.link = None;
         self.due.dial = now;
         self.clock = Clock::default();
-        self.replid.clear();
+        self.history.clear();
         self.round = 0;
         self.account = Account::new(now);
         waiting

@@ -64,6 +64,8 @@ pub enum Update {
     Switched(Switched),
     /// Something that the failover machine has to know.
     Failover(machine::Event),
+    /// The primary is the same process with the same data, and calls their history by this name now.
+    HistoryRenamed(String),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
     /// Which replica is furthest; `None` when none answers.
@@ -237,11 +239,19 @@ impl Watch {
             Some(Observation::Node(address, node)) => self.node_said(address, node),
             None => {}
         }
+        let before = self.replid();
         let switched = self.judge();
         self.keep_pace();
         self.warn_of_absence();
         self.publish();
         let mut updates = Vec::new();
+        if switched.is_none()
+            && let Some(before) = before
+            && let Some(now) = self.replid().filter(|now| *now != before)
+        {
+            tracing::info!("the primary has renamed its history");
+            updates.push(Update::HistoryRenamed(now));
+        }
         if let Some(switched) = switched {
             let Told {
                 down_after,
@@ -336,6 +346,11 @@ impl Watch {
         if known {
             self.nodes.insert(address, node.ok());
         }
+    }
+
+    fn replid(&self) -> Option<String> {
+        let lineage = self.current.as_ref()?.lineage.as_ref()?;
+        Some(lineage.replid.clone())
     }
 
     /// Asks everybody at once.

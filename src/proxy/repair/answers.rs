@@ -85,11 +85,11 @@ impl Proxy {
 
     /// Whose history the primary has is known: its round is opened, or joined.
     fn lineage_answered(&mut self, link: LinkId, reply: &[u8]) {
-        let Some(replid) = replid_in(reply) else {
+        let Some(history) = history_in(reply, self.run_id.as_deref()) else {
             return self.give_up_repair("INFO is refused");
         };
         if let Some(repairing) = &mut self.repairing {
-            repairing.replid = replid;
+            repairing.history = history;
         }
         self.ask_round(link, |proxy, out| proxy.write_opening(out));
     }
@@ -329,14 +329,24 @@ fn write_call(call: &Call<'_>, sha: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads the name of the primary's history off INFO.
+/// Reads the name of the primary's history off INFO. One that continues none, as of a process that was restarted empty, gets
+/// another name when the first replica comes, and sidecars that come before and after are to meet in one round: there it is
+/// the name of the process.
 ///
-/// Source: redis `src/server.c`, `genRedisInfoString`.
-fn replid_in(info: &[u8]) -> Option<String> {
+/// Source: redis `src/server.c`, `genRedisInfoString`; `src/replication.c`, `syncCommand`.
+fn history_in(info: &[u8], run_id: Option<&str>) -> Option<String> {
     let text = String::from_utf8_lossy(info);
-    let mut lines = text.lines();
-    let shown = lines.find_map(|line| line.strip_prefix("master_replid:"))?;
-    Some(shown.trim_end().to_owned())
+    let shown = |name: &str| {
+        let mut lines = text.lines();
+        let shown = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(shown.trim_end().to_owned())
+    };
+    let continues = shown("master_replid2").is_none_or(|replid| replid.trim_matches('0') != "");
+    let replid = shown("master_replid")?;
+    Some(match run_id {
+        Some(run_id) if !continues => run_id.to_owned(),
+        _ => replid,
+    })
 }
 
 #[cfg(test)]
@@ -346,7 +356,14 @@ mod tests {
     #[test]
     fn the_history_is_read_off_info_and_not_the_one_before() {
         let info = b"=60\r\ntxt:# Replication\r\nmaster_replid:abc\r\nmaster_replid2:def\r\n\r\n";
-        assert_eq!(replid_in(info).as_deref(), Some("abc"));
-        assert_eq!(replid_in(b"-NOPERM x\r\n"), None);
+        assert_eq!(history_in(info, Some("run")).as_deref(), Some("abc"));
+        assert_eq!(history_in(b"-NOPERM x\r\n", Some("run")), None);
+    }
+
+    #[test]
+    fn a_history_that_continues_none_goes_by_its_process() {
+        let info = b"$9\r\nmaster_replid:abc\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n\r\n";
+        assert_eq!(history_in(info, Some("run")).as_deref(), Some("run"));
+        assert_eq!(history_in(info, None).as_deref(), Some("abc"));
     }
 }

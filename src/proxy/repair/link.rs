@@ -161,7 +161,7 @@ impl Proxy {
                 let names = &repairing.names;
                 names
                     .open(
-                        &repairing.replid,
+                        &repairing.history,
                         Opening::Switched,
                         window,
                         repairing.horizon(),
