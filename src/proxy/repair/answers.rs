@@ -341,7 +341,8 @@ fn history_in(info: &[u8], run_id: Option<&str>) -> Option<String> {
         let shown = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(shown.trim_end().to_owned())
     };
-    let continues = shown("master_replid2").is_none_or(|replid| replid.trim_matches('0') != "");
+    let continues =
+        shown("master_replid2").is_none_or(|replid| !replid.trim_matches('0').is_empty());
     let replid = shown("master_replid")?;
     Some(match run_id {
         Some(run_id) if !continues => run_id.to_owned(),
