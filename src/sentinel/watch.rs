@@ -15,6 +15,7 @@
 mod members;
 mod pace;
 mod shown;
+mod switched;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ use super::topology::{
 };
 use crate::config::{self, Credentials};
 use crate::failover::machine;
-use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
+use crate::metrics::{RejectedPrimary, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
 
 /// How long a lineage that does not fit is looked at before it is accepted: Sentinels tell each other of a failover within
@@ -245,12 +246,8 @@ impl Watch {
         self.warn_of_absence();
         self.publish();
         let mut updates = Vec::new();
-        if switched.is_none()
-            && let Some(before) = before
-            && let Some(now) = self.replid().filter(|now| *now != before)
-        {
-            tracing::info!("the primary has renamed its history");
-            updates.push(Update::HistoryRenamed(now));
+        if switched.is_none() {
+            updates.extend(self.renamed(before));
         }
         if let Some(switched) = switched {
             let Told {
@@ -348,11 +345,6 @@ impl Watch {
         }
     }
 
-    fn replid(&self) -> Option<String> {
-        let lineage = self.current.as_ref()?.lineage.as_ref()?;
-        Some(lineage.replid.clone())
-    }
-
     /// Asks everybody at once.
     fn nudge(&mut self) {
         self.pace.send_modify(|pace| pace.nudge += 1);
@@ -440,53 +432,6 @@ impl Watch {
         self.open = open;
     }
 
-    fn switch(
-        &mut self,
-        topology: Topology,
-        reason: SwitchReason,
-        continuity: Continuity,
-    ) -> Switched {
-        self.generation += 1;
-        let from = self
-            .current
-            .as_ref()
-            .map(|current| current.primary.to_string());
-        let took = self
-            .sign
-            .take()
-            .map_or(Duration::ZERO, |sign| sign.elapsed());
-        let generation = self.generation;
-        tracing::info!(
-            from, to = %topology.primary, reason = reason.as_str(), continuity = continuity.as_str(),
-            epoch = topology.epoch.0, generation, elapsed_ms = took.as_millis() as u64,
-            "primary switched"
-        );
-        let broken = continuity == Continuity::Broken || reason == SwitchReason::LineageBreak;
-        if broken {
-            tracing::error!(address = %topology.primary, "its data do not continue those before: writes may be lost");
-        }
-        self.metrics.switched(counted(reason), broken);
-        self.switches.push_front(Switch {
-            at: Instant::now(),
-            ago_s: 0.0,
-            from,
-            to: topology.primary.to_string(),
-            epoch: topology.epoch.0,
-            generation,
-            reason: reason.as_str(),
-            continuity: continuity.as_str(),
-            took_ms: took.as_millis() as u64,
-        });
-        self.switches.truncate(SWITCHES_MAX);
-        self.current = Some(topology.clone());
-        Switched {
-            topology,
-            generation,
-            reason,
-            continuity,
-        }
-    }
-
     /// Says once that the search for the first primary takes long.
     fn warn_of_absence(&mut self) {
         let late = self
@@ -498,15 +443,5 @@ impl Watch {
             tracing::warn!(%reason, "waiting for a primary");
             self.warned = true;
         }
-    }
-}
-
-fn counted(reason: SwitchReason) -> Counted {
-    match reason {
-        SwitchReason::Start => Counted::Start,
-        SwitchReason::Failover => Counted::Failover,
-        SwitchReason::Switchover => Counted::Switchover,
-        SwitchReason::LineageBreak => Counted::LineageBreak,
-        SwitchReason::Renamed => Counted::Renamed,
     }
 }
