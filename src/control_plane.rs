@@ -152,10 +152,12 @@ async fn follow(
                         run_id,
                         inheritance,
                         reason: switched.reason,
+                        epoch: switched.topology.epoch.0,
                     };
                     data.primary(primary).await;
                 }
                 Update::Failover(event) => data.failover(event).await,
+                Update::HistoryRenamed(replid) => data.history_renamed(replid.into()).await,
                 Update::DownAfter(time) => {
                     note_down_after(time, &config.hold);
                     data.down_after(time).await;

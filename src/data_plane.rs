@@ -19,6 +19,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::table::ServerCommands;
+use crate::failover::episode::{Episode, Episodes};
 use crate::failover::machine::Event;
 use crate::journal::progress::Progress;
 use crate::journal::samples::{Inheritance, Sample};
@@ -41,6 +42,8 @@ pub enum Message {
     Primary(Primary),
     /// Something that the failover machine has to know.
     Failover(Event),
+    /// The primary calls the history of its data by this name now; process and data are the same.
+    HistoryRenamed(Arc<str>),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
     /// Another replica is furthest, or none is there any more.
@@ -67,6 +70,8 @@ pub struct Primary {
     pub inheritance: Option<Inheritance>,
     /// Why it is another one.
     pub reason: SwitchReason,
+    /// The Sentinels' configuration epoch.
+    pub epoch: u64,
 }
 
 /// The control plane's end of the data thread.
@@ -74,6 +79,7 @@ pub struct Primary {
 pub struct Handle {
     messages: mpsc::Sender<Message>,
     holding: watch::Receiver<bool>,
+    episodes: watch::Receiver<Episodes>,
     journal: Arc<Progress>,
 }
 
@@ -82,6 +88,7 @@ pub struct Handle {
 pub struct Inbox {
     messages: mpsc::Receiver<Message>,
     holding: watch::Sender<bool>,
+    episodes: watch::Sender<Episodes>,
     journal: Arc<Progress>,
 }
 
@@ -111,6 +118,14 @@ impl Inbox {
         self.holding
             .send_if_modified(|known| std::mem::replace(known, holding) != holding);
     }
+
+    /// Tells the control plane what holds came to.
+    pub fn tell(&self, episodes: Vec<Episode>) {
+        if !episodes.is_empty() {
+            self.episodes
+                .send_modify(|known| episodes.into_iter().for_each(|one| known.put(one)));
+        }
+    }
 }
 
 impl Handle {
@@ -118,14 +133,17 @@ impl Handle {
     pub fn channel() -> (Self, Inbox) {
         let (messages, received) = mpsc::channel(MESSAGES_MAX);
         let (holds, holding) = watch::channel(false);
+        let (tells, episodes) = watch::channel(Episodes::default());
         let inbox = Inbox {
             messages: received,
             holding: holds,
+            episodes: tells,
             journal: Arc::default(),
         };
         let handle = Self {
             messages,
             holding,
+            episodes,
             journal: Arc::clone(&inbox.journal),
         };
         (handle, inbox)
@@ -134,6 +152,11 @@ impl Handle {
     /// Whether the data thread holds requests, and when that changes.
     pub fn holding(&self) -> watch::Receiver<bool> {
         self.holding.clone()
+    }
+
+    /// What the last holds came to, and when there is more to say.
+    pub fn episodes(&self) -> watch::Receiver<Episodes> {
+        self.episodes.clone()
     }
 
     /// How far the journal has come.
@@ -187,6 +210,11 @@ impl Handle {
     /// Tells the failover machine what happened.
     pub async fn failover(&self, event: Event) {
         let _ = self.messages.send(Message::Failover(event)).await;
+    }
+
+    /// Says what the primary calls the history of its data now.
+    pub async fn history_renamed(&self, replid: Arc<str>) {
+        let _ = self.messages.send(Message::HistoryRenamed(replid)).await;
     }
 
     /// Says after which time the Sentinels take a primary for down.

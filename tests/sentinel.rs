@@ -229,6 +229,14 @@ fn restart_at_the_same_address_is_a_lineage_break(version: &Version) {
     let now = wait_for_generation(&sidecar, 2);
     assert_eq!(now["switches"][0]["reason"], "lineage_break");
     assert_eq!(now["primary"]["address"], address);
+    // When its replicas are back it calls its history by another name: that is no other break.
+    let broken = now["primary"]["lineage"].clone();
+    let renamed = until("another name", PATIENCE, || {
+        let now = topology(&sidecar)["primary"]["lineage"].clone();
+        (now["replid"] != broken["replid"]).then_some(now)
+    });
+    assert_eq!(renamed["run_id"], broken["run_id"]);
+    assert_eq!(generation(&sidecar), 2);
     let (_, metrics) = sidecar.admin("/metrics").unwrap();
     assert!(
         metrics.contains("gripfast_lineage_breaks_total 1"),

@@ -11,6 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -37,6 +38,7 @@ const INDEX: &str = "\
 /readyz   200 while clients are served, else 503 and the reason
 /metrics  metrics for Prometheus
 /status   what is going on, as JSON
+/events   the last failovers, and holds that were called off, as JSON
 ";
 
 /// What the pages are made from.
@@ -127,6 +129,7 @@ pub fn router(state: State) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/events", get(events))
         .fallback(unknown)
         .layer(middleware::from_fn(guard))
         .with_state(state)
@@ -191,8 +194,18 @@ async fn status(state: axum::extract::State<State>) -> Response {
         state.started.elapsed().as_secs(),
         state.topology.borrow().clone().aged(Instant::now()),
     );
-    // Indented: people read it with curl.
-    let mut body = serde_json::to_string_pretty(&status).expect("plain fields with text keys");
+    json(&status)
+}
+
+async fn events(state: axum::extract::State<State>) -> Response {
+    let episodes = state.data.episodes();
+    let episodes = episodes.borrow().clone();
+    json(&episodes.iter().collect::<Vec<_>>())
+}
+
+/// Indented: people read it with curl.
+fn json(page: &impl Serialize) -> Response {
+    let mut body = serde_json::to_string_pretty(page).expect("plain fields with text keys");
     body.push('\n');
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
 }

@@ -11,6 +11,7 @@ use super::sockets::READ_BYTES;
 use super::{Inbox, Message, Primary, Report};
 use crate::config::Config;
 use crate::downstream::client::Stall;
+use crate::failover::episode::Change;
 use crate::metrics::DataMetrics;
 use crate::proxy::{Arrival, Proxy};
 use crate::reactor::{Bell, Ready, Token};
@@ -134,6 +135,7 @@ impl DataPlane {
                 Message::ServerCommands(commands) => self.proxy.learn_commands(commands),
                 Message::Primary(primary) => self.follow(primary),
                 Message::Failover(event) => self.proxy.failover(event),
+                Message::HistoryRenamed(replid) => self.proxy.rename_history(replid),
                 Message::DownAfter(time) => self.proxy.learn_down_after(time),
                 Message::Sampled(sample) => self.proxy.sampled(sample),
                 Message::Replica(address) => self.proxy.learn_replica(address),
@@ -157,6 +159,7 @@ impl DataPlane {
             run_id,
             inheritance,
             reason,
+            epoch,
         } = primary;
         if generation <= self.generation {
             return;
@@ -178,9 +181,19 @@ impl DataPlane {
                         lost_all: reason == SwitchReason::LineageBreak,
                     },
                 };
+                let (from, to) = (self.proxy.address(), address.to_string());
                 self.proxy.switch_primary(address, run_id);
                 self.proxy.begin_era(generation, inheritance.as_ref());
                 self.proxy.begin_repair(arrival);
+                if reason != SwitchReason::Start {
+                    let change = Change {
+                        reason: reason.as_str(),
+                        to,
+                        generation,
+                        epoch,
+                    };
+                    self.proxy.note_switch(change, from);
+                }
             }
         }
     }
@@ -361,6 +374,7 @@ impl Future for DataPlane {
             }
         }
         this.inbox.set_holding(this.proxy.is_holding());
+        this.inbox.tell(this.proxy.take_episodes());
         this.proxy.publish_journal();
         this.keep_time(cx);
         if this.proxy.is_draining() && this.proxy.clients.is_empty() {

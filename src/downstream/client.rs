@@ -24,7 +24,7 @@ const INFLIGHT_SLOW: u32 = 32;
 pub struct Held {
     /// Between MULTI and EXEC or DISCARD.
     pub multi: bool,
-    /// Between WATCH and EXEC, DISCARD or UNWATCH.
+    /// Between WATCH and EXEC, DISCARD or UNWATCH, as they are sent.
     pub watch: bool,
     /// It asked who it is; its session commands still take the tracked link.
     pub identity: bool,
@@ -208,6 +208,8 @@ pub struct Client {
     pub transcript: Option<Box<Transcript>>,
     /// That transaction is still to be queued on its new link.
     pub restore: bool,
+    /// Its link has answered a WATCH with OK, and nothing that ends it.
+    pub watches: bool,
     /// What it watched was lost with a link: its next EXEC is answered as if something had changed.
     pub watch_lost: bool,
     /// Something of what it awaits may have run before, on a link that was lost.
@@ -282,6 +284,7 @@ impl Client {
             rewinding: false,
             transcript: None,
             restore: false,
+            watches: false,
             watch_lost: false,
             replayed: false,
             asked_replica: 0,
@@ -338,12 +341,23 @@ impl Client {
         self.held_count = self.held_count.wrapping_add(1);
     }
 
-    /// Notes that what was watched is not watched any more, unless another WATCH (or a MULTI) followed.
-    pub fn end_watch(&mut self, held: u32) {
+    /// Notes that the server has refused a WATCH; unless another one (or a MULTI) followed, nothing more is on its way.
+    pub fn refuse_watch(&mut self, held: u32) {
         if self.held_count == held {
-            self.held.watch = false;
-            self.watch_lost = false;
+            self.held.watch = self.watches || self.watch_lost;
         }
+    }
+
+    /// Notes that what was watched is not watched any more; the link is kept where another WATCH (or a MULTI) followed.
+    pub fn end_watch(&mut self, held: u32) {
+        self.watches = false;
+        self.watch_lost = false;
+        self.refuse_watch(held);
+    }
+
+    /// Notes that its link is gone, and with it what was watched there.
+    pub fn lose_watch(&mut self) {
+        self.watch_lost |= std::mem::take(&mut self.watches);
     }
 
     /// Notes that a transaction is over. Only a WATCH can have followed: a MULTI waits until this is known.
@@ -373,6 +387,7 @@ impl Client {
         self.held = Held::default();
         self.transcript = None;
         self.restore = false;
+        self.watches = false;
         self.watch_lost = false;
         self.forget_queued();
     }

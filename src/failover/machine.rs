@@ -32,7 +32,7 @@ use std::time::Duration;
 pub type Time = Duration;
 
 /// A hold that begins again this soon after the end of one, for a refusal, is the same hold.
-const SAME_HOLD: Duration = Duration::from_secs(1);
+pub(super) const SAME_HOLD: Duration = Duration::from_secs(1);
 
 /// Pauses before what a node has refused is tried there again: the first, and the longest.
 const RETRY_MIN: Duration = Duration::from_millis(50);

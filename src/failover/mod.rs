@@ -1,10 +1,11 @@
 //! What a failover means for requests: when they are held ([`machine`]), within which bounds ([`hold`]), who may not wait for so long ([`patience`]), which are sent again
 //! ([`replay`], [`deadline`], [`block`], [`blocking`]), which scripts a new primary has to be shown ([`scripts`]), what is set up again
-//! ([`subscriptions`]) and what was answered meanwhile ([`touches`]). Pure: no clock, no socket.
+//! ([`subscriptions`]), what was answered meanwhile ([`touches`]), and what it came to ([`episode`]). Pure: no clock, no socket.
 
 pub mod block;
 pub mod blocking;
 pub mod deadline;
+pub mod episode;
 pub mod hold;
 pub mod machine;
 pub mod patience;

@@ -187,6 +187,13 @@ impl Samples {
         }
     }
 
+    /// The primary calls its history by another name now; its stream goes on, so what was sampled holds.
+    pub fn rename_history(&mut self, replid: Arc<str>) {
+        if let Some(era) = self.eras.back_mut() {
+            era.replid = Some(replid);
+        }
+    }
+
     /// Takes in a sample; one of another primary than the newest says nothing any more.
     pub fn take(&mut self, sample: Sample) {
         let Some(era) = self.eras.back_mut() else {
@@ -278,6 +285,27 @@ mod tests {
         assert_eq!(samples.at_risk(1, 6), 1);
         samples.take(sample(5, 230, Some(0)));
         assert_eq!(samples.at_risk(1, 5), 0, "what is known stays known");
+    }
+
+    #[test]
+    fn a_history_under_another_name_is_the_same() {
+        let mut samples = Samples::default();
+        samples.take(sample(3, 100, None));
+        let renamed = Sample {
+            replid: "B".into(),
+            ..sample(5, 200, Some(150))
+        };
+        samples.take(renamed.clone());
+        assert_eq!(samples.at_risk(1, 5), 5, "it was not said that it is");
+        samples.rename_history("B".into());
+        samples.take(renamed);
+        assert_eq!(samples.at_risk(1, 5), 2);
+        let inheritance = Inheritance {
+            replid: "B".into(),
+            end: 200,
+        };
+        let fate = samples.begin(1, 6, 1, Some(&inheritance));
+        assert_eq!((fate.inherited, fate.in_doubt), (2, 0));
     }
 
     #[test]

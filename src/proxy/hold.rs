@@ -11,6 +11,7 @@ use crate::command::table::{Access, Kind, Touch};
 use crate::config::Hold as Limits;
 use crate::downstream::client::{Rewound, Stall};
 use crate::error::Waited;
+use crate::failover::episode::Book;
 use crate::failover::hold::{Bounds, Hold, Share};
 use crate::failover::machine::{Effects, Event, Phase, Scope, Sign, Signs, State, Time};
 use crate::failover::scripts::Scripts;
@@ -42,6 +43,10 @@ pub(super) struct Failover {
     pub(super) scripts: Scripts,
     /// How often a link to a primary came up: it may be another one each time.
     pub(super) primaries: u64,
+    /// What each hold came to.
+    pub(super) book: Book,
+    /// Requests that waited at the end of a hold, of all holds.
+    pub(super) released: u64,
     /// The request in hand was taken back from a link, and may have run there.
     pub(super) replaying: Option<bool>,
 }
@@ -62,6 +67,8 @@ impl Failover {
             leaves: false,
             scripts: Scripts::default(),
             primaries: 0,
+            book: Book::default(),
+            released: 0,
             replaying: None,
         }
     }
@@ -100,6 +107,7 @@ impl Proxy {
         self.log_phase(before, event);
         if effects.began {
             self.counters.hold.holds[state.first() as usize] += 1;
+            self.begin_episode(self.address());
             self.note_hold_began();
             self.note_acknowledging_from();
             self.notify_hold(true);
@@ -156,6 +164,7 @@ impl Proxy {
         if std::mem::take(&mut self.failover.switched) {
             self.clear_cache(ClearCause::Switch);
         }
+        self.end_episode();
         self.note_hold_ended();
         self.notify_hold(false);
     }
@@ -215,7 +224,9 @@ impl Proxy {
             | Kind::Client
             | Kind::Quit
             | Kind::Reset => !multi || scope == Scope::Writes,
-            Kind::Unwatch => !client.held.watch || scope == Scope::Writes,
+            Kind::Unwatch => {
+                !client.held.watch || self.lost_its_watch(request.client) || scope == Scope::Writes
+            }
             Kind::Exec => false,
             Kind::OwnConnection | Kind::Monitor | Kind::Config | Kind::Rescue => {
                 scope == Scope::Writes

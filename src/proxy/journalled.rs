@@ -301,6 +301,13 @@ impl Proxy {
         }
     }
 
+    /// The same primary with the same data, whose history has another name now.
+    pub fn rename_history(&mut self, replid: Arc<str>) {
+        if let Some(journal) = &mut self.journal {
+            journal.samples.rename_history(replid);
+        }
+    }
+
     /// Takes in how far the replicas are.
     pub fn sampled(&mut self, sample: Sample) {
         if let Some(journal) = &mut self.journal {

@@ -134,6 +134,7 @@ impl Proxy {
         self.tick_failover();
         self.tick_acknowledging();
         self.tick_repair();
+        self.tick_episodes();
         self.deny_late_waiters();
         self.probe_links();
         self.keep_cache_up();
@@ -156,6 +157,7 @@ impl Proxy {
             .chain(self.next_failover_tick())
             .chain(self.next_acknowledging_tick())
             .chain(self.next_repair_tick())
+            .chain(self.next_episode_tick())
             .min()
     }
 

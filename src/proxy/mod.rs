@@ -19,6 +19,7 @@
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
 //!  other primary ► repair.rs: what it lacks is put back; requests wait for their keys, writes go with marks
 //!  hold ────────► maint.rs ──── clients that want to know are told
+//!  hold ────────► episodes.rs ─ and so are people, of what it came to
 //! ```
 //!
 //! [`Proxy`] owns all of it and is driven by [`crate::data_plane`], which knows the sockets' readiness. Nothing here
@@ -38,6 +39,7 @@ mod acknowledge;
 mod cached;
 mod claims;
 mod clients;
+mod episodes;
 mod flights;
 mod handshake;
 mod hold;

@@ -58,7 +58,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(1);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// A sidecar without a heartbeat for so long is forgotten.
+/// A sidecar without a heartbeat for so long is forgotten. What is on the server outlives that (`KEEP_MS` of the scripts).
 pub(super) const FORGET_MS: i64 = 600_000;
 
 /// A key of a database.
@@ -164,7 +164,8 @@ pub(super) struct Repairing {
     /// The primary's clock, and how often it was asked over this link.
     pub(super) clock: Clock,
     pub(super) clock_asked: u32,
-    pub(super) replid: String,
+    /// Name of the primary's history, as its round bears it.
+    pub(super) history: String,
     /// Number of the round.
     pub(super) round: i64,
     /// Until when others are waited for; `None` where they have reported.
@@ -221,7 +222,7 @@ impl Repairing {
                 },
                 clock: Clock::default(),
                 clock_asked: 0,
-                replid: String::new(),
+                history: String::new(),
                 round: 0,
                 peers_until: None,
                 works: HashMap::new(),
@@ -274,7 +275,7 @@ impl Repairing {
         self.due.dial = now;
         self.clock = Clock::default();
         if !arrival.is_return() {
-            self.replid.clear();
+            self.history.clear();
         }
         self.round = 0;
         self.account = Account::new(now);
@@ -286,6 +287,7 @@ impl Proxy {
     /// Another primary is named: it is to be joined, and what it lacks to be put back.
     pub fn begin_repair(&mut self, arrival: Arrival) {
         let now = self.now;
+        self.interrupt_account();
         let Some(repairing) = &mut self.repairing else {
             return;
         };

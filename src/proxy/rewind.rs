@@ -263,6 +263,8 @@ impl Proxy {
             return;
         };
         client.end_rewind();
+        // A WATCH that was taken back watches nothing until it is sent again.
+        client.held.watch = client.watches || client.watch_lost;
         client.inflight = 0;
         client.replayed = false;
         let rewinding = std::mem::take(&mut client.rewinding);

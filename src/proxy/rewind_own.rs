@@ -5,7 +5,8 @@
 //!   next link; the client hears nothing of it.
 //! - *EXEC sent and not answered:* as the table of what may be sent again says of all its commands together.
 //! - *After WATCH:* somebody may have changed what was watched meanwhile, so the next EXEC gets a null, as it would from the
-//!   server ([`Proxy::send_void`](super::transactions)).
+//!   server ([`Proxy::send_void`](super::transactions)). A WATCH that was not answered yet is made anew: until then the
+//!   client has been told of nothing that it could rely on.
 
 use crate::command::table::Kind;
 use crate::downstream::client::{Rewound, Transcript};
@@ -29,6 +30,8 @@ struct Progress {
     unknown: bool,
     /// EXEC is on its way.
     exec_sent: bool,
+    /// What follows stands behind that EXEC.
+    is_over: bool,
     /// Bytes of the transaction's requests that the server has not answered.
     unanswered: usize,
 }
@@ -49,7 +52,7 @@ impl Proxy {
         };
         client.begin_rewind();
         client.own = None;
-        client.watch_lost |= client.held.watch;
+        client.lose_watch();
         let watched = client.held.watch;
         let transcript = client.transcript.take().map(|transcript| *transcript);
         let exec = owed.find(|what| matches!(what, What::Settle(Settle::Exec { .. })));
@@ -59,6 +62,7 @@ impl Proxy {
                 && !owed.refused
                 && self.must_run_once(transcript.as_ref(), wall, watched),
             exec_sent: exec == Some(Delivery::Unanswered) && !owed.refused,
+            is_over: false,
             unanswered: 0,
         };
         let mut start = owed.answered;
@@ -162,6 +166,7 @@ impl Proxy {
             Kind::Multi => progress.in_multi = true,
             Kind::Exec if progress.in_multi => {
                 progress.in_multi = false;
+                progress.is_over = true;
                 return match progress.unknown {
                     true => self.put_back_error(id, ErrorKind::OutcomeUnknown),
                     false => self.put_back_request(id, request.bytes, progress.exec_sent),
@@ -172,6 +177,10 @@ impl Proxy {
                 return self.put_back_queued(id, request.bytes);
             }
             _ if progress.in_multi => {}
+            // It ends with that EXEC, whose fate is unknown: nothing is to be watched any more.
+            Kind::Watch if progress.unknown && !progress.is_over => {
+                return self.put_back(id, Rewound::Answer(b"+OK\r\n"[..].into()));
+            }
             _ => return self.take_back_one(id, request.bytes, owed.delivery(request.end)),
         }
         progress.unanswered += request.bytes.len();

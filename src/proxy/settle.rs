@@ -124,6 +124,14 @@ impl Proxy {
                     }
                 }
             }
+            Settle::Watch { held } => {
+                if let Some(client) = self.client(id) {
+                    match ok {
+                        true => client.watches = true,
+                        false => client.refuse_watch(held),
+                    }
+                }
+            }
             Settle::Unwatch { held } if ok => {
                 if let Some(client) = self.client(id) {
                     client.end_watch(held);

@@ -137,7 +137,7 @@ impl Proxy {
     }
 
     /// Says where the primary is, for logs.
-    pub(super) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         let unknown = || "unknown".to_owned();
         self.primary
             .as_ref()

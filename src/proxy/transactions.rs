@@ -231,7 +231,9 @@ impl Proxy {
     }
 
     pub(super) fn begin_watch(&mut self, request: Request<'_>) -> Taken {
-        let taken = self.send_own(request, None);
+        let client = &self.clients[request.client as usize];
+        let held = client.held_count.wrapping_add(1);
+        let taken = self.send_own(request, Some(Settle::Watch { held }));
         let client = &mut self.clients[request.client as usize];
         if matches!(taken, Taken::Bytes(_)) && client.own.is_some() {
             client.begin_watch();
@@ -272,6 +274,10 @@ impl Proxy {
                     self.end_transcript(request.client);
                 }
                 taken
+            }
+            Kind::Unwatch if exact && !multi && self.lost_its_watch(request.client) => {
+                self.clients[request.client as usize].end_watch(held);
+                self.answer_or_ask(request)
             }
             Kind::Unwatch if exact && !multi => {
                 self.send_own(request, Some(Settle::Unwatch { held }))
@@ -327,6 +333,12 @@ impl Proxy {
             | Kind::Client
             | Kind::OwnConnection => self.go_raw(request.client, request.bytes, request.length),
         }
+    }
+
+    /// Tells whether all that a client watches was lost with a link, and nothing more of it is on its way.
+    pub(super) fn lost_its_watch(&self, index: u32) -> bool {
+        let client = &self.clients[index as usize];
+        client.watch_lost && client.own.is_none() && client.inflight == 0
     }
 
     /// The transaction was lost with its link: nothing of it may run by halves.

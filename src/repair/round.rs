@@ -1,6 +1,6 @@
 //! The round: what all sidecars share about one switch, and who has still to report.
 //!
-//! Its hash stays when the round is closed, some hundred bytes: a sidecar that was frozen and comes late must see that the
+//! Its hash stays when the round is closed, some hundred bytes, for as long as a sidecar gives heartbeats and a day longer: a sidecar that was frozen and comes late must see that the
 //! round of this replid was had. If it opened another one, its old records would meet writes that carry no marks any more.
 
 use super::stamp::Stamp;

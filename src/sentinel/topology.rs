@@ -8,7 +8,7 @@
 //!    Its epoch is the highest that a majority of them reports for it. One Sentinel, whatever it says, is outvoted.
 //! 2. **Epochs never go back.** A lower one names an old primary; it is rejected however many Sentinels report it.
 //! 3. **The node must agree**: it calls itself a primary, *and* its data descend from the primary that we know (its
-//!    replication id is the same, or its second one is the last known). A restarted old primary calls itself a primary
+//!    replication id is the same, or its second one is the last known, or the same process gave its history another name). A restarted old primary calls itself a primary
 //!    for some ten seconds and takes writes, so the role alone proves nothing.
 //! 4. **A broken lineage** is accepted after a second look: at an unchanged address the server restarted, maybe empty; at
 //!    a higher epoch we have missed a failover. It is not accepted while any Sentinel knows another node at a higher epoch.
@@ -63,6 +63,20 @@ pub struct Lineage {
     pub offset: i64,
 }
 
+impl Lineage {
+    /// Tells whether this is the history of `before` under another name: the process is the same, no other history came in
+    /// between, and the stream goes on. A primary renames its history when the first replica attaches to it, as happens soon
+    /// after it was restarted, and an hour after the last one has left.
+    ///
+    /// Source: redis `src/replication.c`, `syncCommand` and `replicationCron` (`changeReplicationId`).
+    pub fn renames(&self, before: &Self) -> bool {
+        self.run_id == before.run_id
+            && self.replid != before.replid
+            && self.replid2.is_none()
+            && self.offset >= before.offset
+    }
+}
+
 /// How the data of one node relate to those of the primary so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Continuity {
@@ -83,7 +97,7 @@ impl Continuity {
         let (Some(before), Some(now)) = (before, now) else {
             return Self::Unknown;
         };
-        if now.replid == before.replid {
+        if now.replid == before.replid || now.renames(before) {
             Self::Same
         } else if now.replid2.as_ref() == Some(&before.replid) {
             Self::Heir
@@ -205,7 +219,10 @@ impl Topology {
     /// with the same history, as far as it says.
     pub fn is_still(&self, node: &Node) -> bool {
         let same = match (&self.lineage, &node.lineage) {
-            (Some(before), Some(now)) => before.run_id == now.run_id && before.replid == now.replid,
+            (Some(before), Some(now)) => {
+                let continuity = Continuity::of(Some(before), Some(now));
+                before.run_id == now.run_id && continuity == Continuity::Same
+            }
             _ => true,
         };
         node.role == Role::Primary && same

@@ -15,6 +15,7 @@
 mod members;
 mod pace;
 mod shown;
+mod switched;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ use super::topology::{
 };
 use crate::config::{self, Credentials};
 use crate::failover::machine;
-use crate::metrics::{RejectedPrimary, SwitchReason as Counted, TopologyMetrics};
+use crate::metrics::{RejectedPrimary, TopologyMetrics};
 use crate::seam::{Dial, Entropy, HostPort};
 
 /// How long a lineage that does not fit is looked at before it is accepted: Sentinels tell each other of a failover within
@@ -64,6 +65,8 @@ pub enum Update {
     Switched(Switched),
     /// Something that the failover machine has to know.
     Failover(machine::Event),
+    /// The primary is the same process with the same data, and calls their history by this name now.
+    HistoryRenamed(String),
     /// After which time the Sentinels take a primary for down.
     DownAfter(Duration),
     /// Which replica is furthest; `None` when none answers.
@@ -237,11 +240,15 @@ impl Watch {
             Some(Observation::Node(address, node)) => self.node_said(address, node),
             None => {}
         }
+        let before = self.replid();
         let switched = self.judge();
         self.keep_pace();
         self.warn_of_absence();
         self.publish();
         let mut updates = Vec::new();
+        if switched.is_none() {
+            updates.extend(self.renamed(before));
+        }
         if let Some(switched) = switched {
             let Told {
                 down_after,
@@ -425,53 +432,6 @@ impl Watch {
         self.open = open;
     }
 
-    fn switch(
-        &mut self,
-        topology: Topology,
-        reason: SwitchReason,
-        continuity: Continuity,
-    ) -> Switched {
-        self.generation += 1;
-        let from = self
-            .current
-            .as_ref()
-            .map(|current| current.primary.to_string());
-        let took = self
-            .sign
-            .take()
-            .map_or(Duration::ZERO, |sign| sign.elapsed());
-        let generation = self.generation;
-        tracing::info!(
-            from, to = %topology.primary, reason = reason.as_str(), continuity = continuity.as_str(),
-            epoch = topology.epoch.0, generation, elapsed_ms = took.as_millis() as u64,
-            "primary switched"
-        );
-        let broken = continuity == Continuity::Broken || reason == SwitchReason::LineageBreak;
-        if broken {
-            tracing::error!(address = %topology.primary, "its data do not continue those before: writes may be lost");
-        }
-        self.metrics.switched(counted(reason), broken);
-        self.switches.push_front(Switch {
-            at: Instant::now(),
-            ago_s: 0.0,
-            from,
-            to: topology.primary.to_string(),
-            epoch: topology.epoch.0,
-            generation,
-            reason: reason.as_str(),
-            continuity: continuity.as_str(),
-            took_ms: took.as_millis() as u64,
-        });
-        self.switches.truncate(SWITCHES_MAX);
-        self.current = Some(topology.clone());
-        Switched {
-            topology,
-            generation,
-            reason,
-            continuity,
-        }
-    }
-
     /// Says once that the search for the first primary takes long.
     fn warn_of_absence(&mut self) {
         let late = self
@@ -483,15 +443,5 @@ impl Watch {
             tracing::warn!(%reason, "waiting for a primary");
             self.warned = true;
         }
-    }
-}
-
-fn counted(reason: SwitchReason) -> Counted {
-    match reason {
-        SwitchReason::Start => Counted::Start,
-        SwitchReason::Failover => Counted::Failover,
-        SwitchReason::Switchover => Counted::Switchover,
-        SwitchReason::LineageBreak => Counted::LineageBreak,
-        SwitchReason::Renamed => Counted::Renamed,
     }
 }

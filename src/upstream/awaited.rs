@@ -20,6 +20,11 @@ pub enum Settle {
     Hello,
     /// AUTH with credentials that are not ours.
     Auth,
+    /// WATCH.
+    Watch {
+        /// Which MULTI or WATCH of the client it is.
+        held: u32,
+    },
     /// UNWATCH.
     Unwatch {
         /// Which MULTI or WATCH of the client was the last before it.

@@ -156,6 +156,12 @@ impl Sidecar {
         Some((code, body.to_owned()))
     }
 
+    /// What the last holds came to, newest last.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        let (_, body) = self.admin("/events").expect("the admin port answers");
+        serde_json::from_str(&body).expect("an array")
+    }
+
     /// What `/status` tells; `None` when the admin port does not answer.
     pub fn status(&self) -> Option<serde_json::Value> {
         let (_, body) = self.admin("/status")?;

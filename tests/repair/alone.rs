@@ -49,6 +49,58 @@ fn settled(sidecar: &Sidecar, outcome: &str) -> f64 {
     ))
 }
 
+/// The one failover is told with what the metrics have, it adds up, and the log has the same.
+fn it_is_told(sidecar: &Sidecar) {
+    const OUTCOMES: [&str; 6] = [
+        "survived",
+        "repaired",
+        "deleted_again",
+        "superseded",
+        "expired",
+        "lost",
+    ];
+    let is_over = |event: &serde_json::Value| event["settled_after_ms"].is_u64();
+    let event = until("the event", PATIENCE, || {
+        let mut events = sidecar.events();
+        events.retain(|event| event["outcome"] != "called_off");
+        assert!(events.len() < 2, "{events:?}");
+        events.pop().filter(is_over)
+    });
+    let count = |field: &str| event[field].as_u64().unwrap_or_else(|| panic!("{event}"));
+    let sum: u64 = OUTCOMES.iter().map(|outcome| count(outcome)).sum();
+    assert_eq!(count("at_risk"), sum + count("left"), "{event}");
+    assert!(count("at_risk") > 0, "{event}");
+    for outcome in OUTCOMES {
+        assert_eq!(count(outcome) as f64, settled(sidecar, outcome), "{event}");
+    }
+    assert_eq!(
+        (&event["outcome"], &event["reason"]),
+        (&"switched".into(), &"failover".into())
+    );
+    assert_ne!(event["from"], event["to"]);
+    let times = ["named", "serving", "repaired", "settled"]
+        .map(|phase| count(&format!("{phase}_after_ms")));
+    assert!(times.is_sorted(), "{event}");
+    let log = sidecar.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("failover over") && line.contains("switched"));
+    let line = line.expect("a line of it");
+    for field in [
+        "at_risk",
+        "repaired",
+        "held",
+        "peers",
+        "generation",
+        "epoch",
+    ] {
+        assert!(
+            line.contains(&format!(" {field}={}", count(field))),
+            "{field}: {line}"
+        );
+    }
+}
+
 /// Ten thousand sessions of a kilobyte; the time is told, not judged: this may be a debug build on a busy machine.
 pub(crate) fn ten_thousand_sessions(version: &Version) {
     let _turn = Turn::take();
@@ -77,6 +129,7 @@ pub(crate) fn ten_thousand_sessions(version: &Version) {
         (all == COUNT as f64).then_some(())
     });
     assert_eq!(settled(&sidecar, "lost"), 0.0);
+    it_is_told(&sidecar);
     let mut told = String::new();
     let repaired = settled(&sidecar, "repaired");
     let seconds = sidecar.metric("gripfast_repair_last_seconds");

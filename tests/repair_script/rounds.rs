@@ -10,6 +10,9 @@ use crate::harness::{Client, Server, Version};
 
 const WINDOW_MS: i64 = 30_000;
 
+/// After so long without a heartbeat a sidecar is forgotten; its keys outlive that.
+const FORGET_MS: i64 = 3_600_000;
+
 struct Sidecar<'a> {
     client: Client,
     names: &'a Names,
@@ -33,6 +36,30 @@ impl Sidecar<'_> {
         self.see(&names.open(replid, cause, WINDOW_MS, Stamp(horizon), &[0, 2]))
     }
 
+    /// How long a key lives on, in milliseconds; below zero: for ever, or it is not there.
+    fn left(&mut self, key: &str) -> i64 {
+        self.client.ask(&format!("PTTL {key}"))[1..]
+            .parse()
+            .unwrap()
+    }
+
+    /// All that was written for the sidecars themselves ends some day.
+    fn nothing_is_for_ever(&mut self) {
+        for database in [0, 2] {
+            self.client.ask(&format!("SELECT {database}"));
+            let keys = self.client.ask("KEYS x:*");
+            for key in keys
+                .split_whitespace()
+                .filter(|word| word.starts_with("x:"))
+            {
+                let least = if key == "x:marks" { 0 } else { FORGET_MS };
+                let left = self.left(key);
+                assert!(left > least, "{key} of database {database}: {left}");
+            }
+        }
+        self.client.ask("SELECT 0");
+    }
+
     fn mark(&mut self, database: u32, key: &str) -> Vec<Stamp> {
         self.client.ask(&format!("SELECT {database}"));
         let names = self.names;
@@ -51,15 +78,21 @@ pub(crate) fn all(version: &Version) {
         names: &names,
     };
     never_opened(&mut one);
+    one.nothing_is_for_ever();
     opened_joined_and_closed(&mut one);
+    one.nothing_is_for_ever();
     returned_to(&mut one);
+    one.nothing_is_for_ever();
     flushed(&mut one);
+    one.nothing_is_for_ever();
+    outlived(&mut one);
+    marks_of_an_earlier_round(&mut one);
     ended_by_time(&mut one);
 }
 
 fn never_opened(one: &mut Sidecar<'_>) {
     let names = one.names;
-    let seen = one.see(&names.beat("a", 3_600_000));
+    let seen = one.see(&names.beat("a", FORGET_MS));
     assert_eq!(
         (seen.is_open, seen.number, &seen.replid[..]),
         (false, 0, "")
@@ -73,7 +106,7 @@ fn never_opened(one: &mut Sidecar<'_>) {
 
 fn opened_joined_and_closed(one: &mut Sidecar<'_>) {
     let names = one.names;
-    one.see(&names.beat("b", 3_600_000));
+    one.see(&names.beat("b", FORGET_MS));
     // One that died long before the others' last heartbeat is not waited for.
     one.client.ask("ZADD x:peers 5 c");
     let opened = one.open("r1", Cause::Switched, 77);
@@ -95,7 +128,7 @@ fn opened_joined_and_closed(one: &mut Sidecar<'_>) {
     assert_eq!(one.mark(0, "k"), [Stamp(6)]);
     assert_eq!(one.mark(2, "k"), [Stamp(5)], "a database of its own");
     // Rounded up to a millisecond.
-    let left: i64 = one.client.ask("PTTL x:marks")[1..].parse().unwrap();
+    let left = one.left("x:marks");
     assert!(
         (0..=WINDOW_MS + 1).contains(&left),
         "marks end with the round: {left}"
@@ -138,6 +171,9 @@ fn flushed(one: &mut Sidecar<'_>) {
         one.client.ask(&format!("SELECT {database}"));
         one.client.ask("SET k v");
         assert_eq!(one.call(&names.flush(database, words)), b"+OK\r\n");
+        one.client.ask("SELECT 0");
+        one.nothing_is_for_ever();
+        one.client.ask(&format!("SELECT {database}"));
         assert_eq!(one.client.ask("EXISTS k x:marks"), ":0");
         one.client.ask("SELECT 0");
         let after = one.see(&names.look());
@@ -152,6 +188,31 @@ fn flushed(one: &mut Sidecar<'_>) {
         .client
         .ask("HMGET x:round flushed:0 flushed:2 flushed:*");
     assert!(!flushes.contains("$-1"), "{flushes}");
+}
+
+/// A heartbeat keeps what would end soon, what an earlier version left for ever, and brings nothing back.
+fn outlived(one: &mut Sidecar<'_>) {
+    let names = one.names;
+    for expiry in ["PEXPIRE x:{} 60000", "PERSIST x:{}"] {
+        for key in ["peers", "round"] {
+            assert_eq!(one.client.ask(&expiry.replace("{}", key)), ":1");
+        }
+        one.see(&names.beat("a", FORGET_MS));
+        one.nothing_is_for_ever();
+    }
+    one.client.ask("RENAME x:round saved");
+    one.see(&names.beat("a", FORGET_MS));
+    assert_eq!(one.client.ask("EXISTS x:round"), ":0");
+    one.client.ask("RENAME saved x:round");
+}
+
+/// They may stand in a database of which the opener knew nothing, and end with their own round.
+fn marks_of_an_earlier_round(one: &mut Sidecar<'_>) {
+    one.mark(0, "earlier");
+    one.client.ask("PEXPIRE x:marks 5000");
+    one.mark(0, "later");
+    let left = one.left("x:marks");
+    assert!(left > 6_000, "{left}");
 }
 
 fn ended_by_time(one: &mut Sidecar<'_>) {

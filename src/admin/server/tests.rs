@@ -8,6 +8,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::{Credentials, Secret};
 use crate::data_plane::{Inbox, Message};
+use crate::failover::episode::{Begin, Book, Requests};
 use crate::seam::HostPort;
 
 const PASSWORD: &str = "hunter2-is-secret";
@@ -347,4 +348,36 @@ async fn silent_connections_lose_their_places() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn events_shows_what_holds_came_to_newest_last() {
+    let (state, inbox) = state();
+    let (code, kind, body) = ask(state.clone(), Method::GET, "/events").await;
+    assert_eq!((code, &kind[..], &body[..]), (StatusCode::OK, JSON, "[]\n"));
+    let mut book = Book::default();
+    for number in 1..=2 {
+        book.begin(Begin {
+            at: Duration::from_secs(number),
+            unix_ms: 1_000,
+            by: "silent",
+            from: "a:1".into(),
+            counted: Requests::default(),
+        });
+        book.end(Requests::default(), false, Duration::from_secs(number));
+    }
+    inbox.tell(
+        book.take()
+            .into_iter()
+            .map(|(episode, _)| episode)
+            .collect(),
+    );
+    let (_, _, body) = ask(state, Method::GET, "/events").await;
+    let events: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let numbers: Vec<_> = (0..2)
+        .map(|place| events[place]["number"].clone())
+        .collect();
+    assert_eq!(numbers, [1, 2]);
+    assert_eq!(events[0]["began_by"], "silent");
+    assert_eq!(events[0]["outcome"], "called_off");
 }

@@ -491,6 +491,7 @@ async fn a_switch_takes_everything_along_in_one_turn() {
     world
         .handle
         .primary(Primary {
+            epoch: 1,
             inheritance: None,
             address,
             generation: 1,

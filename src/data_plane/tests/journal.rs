@@ -193,6 +193,7 @@ async fn at_a_switch_it_is_said_what_the_other_primary_has() {
         },
         generation: 1,
         run_id: None,
+        epoch: 1,
         inheritance: Some(Inheritance {
             replid: "A".into(),
             end: 120,

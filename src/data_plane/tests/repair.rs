@@ -24,6 +24,7 @@ pub(super) fn primary(generation: u64) -> Primary {
         },
         generation,
         run_id: None,
+        epoch: 1,
         inheritance: None,
         reason: match generation {
             1 => SwitchReason::Start,

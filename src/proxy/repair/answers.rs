@@ -7,7 +7,6 @@ use bytes::Bytes;
 use crate::failover::replay::refusal;
 use crate::id::LinkId;
 use crate::proxy::Proxy;
-use crate::repair::fold::Counts;
 use crate::repair::script::Call;
 use crate::repair::script::reply::{self, Seen};
 use crate::repair::stamp::{Moment, Sample, Stamp};
@@ -86,11 +85,11 @@ impl Proxy {
 
     /// Whose history the primary has is known: its round is opened, or joined.
     fn lineage_answered(&mut self, link: LinkId, reply: &[u8]) {
-        let Some(replid) = replid_in(reply) else {
+        let Some(history) = history_in(reply, self.run_id.as_deref()) else {
             return self.give_up_repair("INFO is refused");
         };
         if let Some(repairing) = &mut self.repairing {
-            repairing.take_replid(replid);
+            repairing.take_history(history);
         }
         self.ask_round(link, |proxy, out| proxy.write_opening(out));
     }
@@ -148,11 +147,14 @@ impl Proxy {
     }
 
     fn joined(&mut self, seen: &Seen) {
-        let now = self.now;
+        let (now, at) = (self.now, Moment(self.boot_micros as i64));
         let Some(repairing) = &mut self.repairing else {
             return;
         };
         repairing.round = seen.number;
+        let missing = seen.missing.iter().filter(|id| **id != repairing.id);
+        repairing.account.peers = missing.count() as u64;
+        repairing.account.clock_error = repairing.clock.error(at);
         repairing.account.joined_at = now;
         // Own keys first; then others are waited for.
         repairing.peers_until = repairing.misses_others(seen).then(|| now + LONG);
@@ -264,11 +266,7 @@ impl Proxy {
         let Some(mut work) = repairing.works.remove(&id) else {
             return;
         };
-        // What is not known of a key was counted before.
-        let counts = match work.own.is_known {
-            true => work.own.counts,
-            false => Counts::default(),
-        };
+        let counts = work.own.counts;
         let writes = u64::from(counts.at_risk);
         let account = &mut repairing.account;
         account
@@ -357,14 +355,25 @@ fn write_call(call: &Call<'_>, sha: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads the name of the primary's history off INFO.
+/// Reads the name of the primary's history off INFO. One that continues none, as of a process that was restarted empty, gets
+/// another name when the first replica comes, and sidecars that come before and after are to meet in one round: there it is
+/// the name of the process.
 ///
-/// Source: redis `src/server.c`, `genRedisInfoString`.
-fn replid_in(info: &[u8]) -> Option<String> {
+/// Source: redis `src/server.c`, `genRedisInfoString`; `src/replication.c`, `syncCommand`.
+fn history_in(info: &[u8], run_id: Option<&str>) -> Option<String> {
     let text = String::from_utf8_lossy(info);
-    let mut lines = text.lines();
-    let shown = lines.find_map(|line| line.strip_prefix("master_replid:"))?;
-    Some(shown.trim_end().to_owned())
+    let shown = |name: &str| {
+        let mut lines = text.lines();
+        let shown = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(shown.trim_end().to_owned())
+    };
+    let continues =
+        shown("master_replid2").is_none_or(|replid| !replid.trim_matches('0').is_empty());
+    let replid = shown("master_replid")?;
+    Some(match run_id {
+        Some(run_id) if !continues => run_id.to_owned(),
+        _ => replid,
+    })
 }
 
 #[cfg(test)]
@@ -374,7 +383,14 @@ mod tests {
     #[test]
     fn the_history_is_read_off_info_and_not_the_one_before() {
         let info = b"=60\r\ntxt:# Replication\r\nmaster_replid:abc\r\nmaster_replid2:def\r\n\r\n";
-        assert_eq!(replid_in(info).as_deref(), Some("abc"));
-        assert_eq!(replid_in(b"-NOPERM x\r\n"), None);
+        assert_eq!(history_in(info, Some("run")).as_deref(), Some("abc"));
+        assert_eq!(history_in(b"-NOPERM x\r\n", Some("run")), None);
+    }
+
+    #[test]
+    fn a_history_that_continues_none_goes_by_its_process() {
+        let info = b"$9\r\nmaster_replid:abc\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n\r\n";
+        assert_eq!(history_in(info, Some("run")).as_deref(), Some("run"));
+        assert_eq!(history_in(info, None).as_deref(), Some("abc"));
     }
 }

@@ -60,21 +60,27 @@ impl Repairing {
             });
             return;
         }
-        let tally = &mut self.account.tally;
+        let account = &mut self.account;
         for counts in [flushed, keyless] {
-            tally.add(Outcome::Survived, u64::from(counts.inherited));
+            account.add(Outcome::Survived, u64::from(counts.inherited));
         }
-        tally.add(Outcome::Superseded, u64::from(flushed.at_risk));
-        tally.add(Outcome::Lost(Cause::Unknown), u64::from(keyless.at_risk));
-        for own in owns {
+        account.add(Outcome::Superseded, u64::from(flushed.at_risk));
+        account.add(Outcome::Lost(Cause::Unknown), u64::from(keyless.at_risk));
+        for mut own in owns {
             if !own.is_known {
-                let Counts { at_risk, inherited } = own.counts;
-                let tally = &mut self.account.tally;
-                tally.add(Outcome::Lost(Cause::Unknown), u64::from(at_risk));
-                tally.add(Outcome::Survived, u64::from(inherited));
+                let Counts { at_risk, inherited } = std::mem::take(&mut own.counts);
+                let account = &mut self.account;
+                account.add(Outcome::Lost(Cause::Unknown), u64::from(at_risk));
+                account.add(Outcome::Survived, u64::from(inherited));
             }
+            let Counts { at_risk, inherited } = own.counts;
+            let writes = u64::from(at_risk) + u64::from(inherited);
             if own.record != Record::default() {
+                self.account.at_risk += writes;
                 self.add_work(own);
+            } else {
+                // They left nothing that could be put back.
+                self.account.add(Outcome::Survived, writes);
             }
         }
     }
@@ -99,9 +105,11 @@ impl Repairing {
             if is_newer {
                 record.touch = Some(component);
                 work.own.counts.at_risk += 1;
+                self.account.at_risk += 1;
             }
             return;
         }
+        self.account.at_risk += 1;
         self.add_work(Own {
             database: id.0,
             key: id.1,
@@ -141,9 +149,9 @@ impl Proxy {
         if repairing.arrival.is_return() {
             (late, survived) = (0, 0);
         }
-        let tally = &mut repairing.account.tally;
-        tally.add(Outcome::Lost(Cause::Late), late);
-        tally.add(Outcome::Survived, survived);
+        let account = &mut repairing.account;
+        account.add(Outcome::Lost(Cause::Late), late);
+        account.add(Outcome::Survived, survived);
         repairing.stage = Stage::Folding(Box::new(Fold::new()), from);
     }
 

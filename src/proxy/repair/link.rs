@@ -141,6 +141,10 @@ impl Proxy {
                 repairing.order.push_front(id.clone());
             }
         }
+        // Whether somebody has put their keys back is not asked again.
+        if matches!(repairing.stage, Stage::Idle) && !repairing.pending.is_empty() {
+            self.end_account();
+        }
     }
 
     pub(super) fn write_opening(&self, out: &mut Vec<u8>) {
@@ -164,7 +168,7 @@ impl Proxy {
                 let names = &repairing.names;
                 names
                     .open(
-                        &repairing.replid,
+                        &repairing.history,
                         cause,
                         window,
                         repairing.horizon(),

@@ -32,16 +32,16 @@ impl Repairing {
     }
 
     /// The primary's history has this name. If it is another than before, it is another primary, whoever thinks otherwise.
-    pub(super) fn take_replid(&mut self, replid: String) {
+    pub(super) fn take_history(&mut self, history: String) {
         if let Arrival::Returned { trouble_at, .. } = self.arrival
-            && self.replid != replid
+            && self.history != history
         {
             self.arrival = Arrival::Switched {
                 trouble_at,
                 lost_all: true,
             };
         }
-        self.replid = replid;
+        self.history = history;
     }
 
     fn is_returning(&self) -> bool {
@@ -55,6 +55,7 @@ impl Repairing {
     /// Adds what was acknowledged of a key.
     fn add_acknowledged(&mut self, own: Own) {
         let id = (own.database, own.key.clone());
+        self.account.at_risk += u64::from(own.counts.at_risk);
         match (self.arrival.is_return(), self.works.get_mut(&id)) {
             (false, None) => self.add_work(own),
             (false, Some(work)) => merge(&mut work.own, own),

@@ -5,5 +5,7 @@
 local now = clock()
 local now_ms = math.floor(now / 1000)
 redis.call('ZADD', KEYS[2], text_of(now_ms), ARGV[2])
+keep(KEYS[1])
+keep(KEYS[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. text_of(now_ms - ARGV[3]))
 return tell(KEYS[1], KEYS[2], ARGV[1], now)

@@ -33,6 +33,15 @@ local function read_round(key, database, now)
   }
 end
 
+-- Round and peers outlive the last sidecar by so long, in milliseconds: whoever was frozen and comes back within a day still
+-- sees that a round was had. Where a server evicts by what expires first, that is late.
+local KEEP_MS = 86400000
+
+-- Lets a key end, and not soon; one that is not there stays so. Each second, so only what has come near is replicated.
+local function keep(key)
+  if redis.call('PTTL', key) < KEEP_MS / 2 then redis.call('PEXPIRE', key, text_of(KEEP_MS)) end
+end
+
 -- The marks of a key: {round's number, base, is a delete, deadline, deadline pending, fields}.
 -- A stamp below zero was found, one above was written; 0 is none. A pending deadline of -2 is none, -1 is never.
 -- A field is its stamp, or {stamp, value} if it is pending, {stamp} if its removal is.
@@ -50,9 +59,9 @@ end
 local function save_marks(marks, key, mark, deadline)
   if next(mark[6]) == nil then mark[6] = nil end
   local is_new = redis.call('HSET', marks, key, cmsgpack.pack(mark)) == 1
-  if is_new and redis.call('HLEN', marks) == 1 then
-    redis.call('PEXPIREAT', marks, text_of(math.ceil(deadline / 1000)))
-  end
+  -- In a database that the opener did not know, the hash may be one of an earlier round, which ends sooner.
+  local is_short = is_new and redis.call('PTTL', marks) < (deadline - clock()) / 1000 - 1000
+  if is_short then redis.call('PEXPIREAT', marks, text_of(math.ceil(deadline / 1000))) end
 end
 
 local function stamp_of(field)

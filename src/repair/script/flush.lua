@@ -17,5 +17,7 @@ here(function()
     redis.call('HSET', KEYS[1], 'flushed:' .. name, text_of(clock()))
   end
   for i = 1, #peers, 2 do redis.call('ZADD', KEYS[2], peers[i + 1], peers[i]) end
+  keep(KEYS[1])
+  keep(KEYS[2])
 end)
 return reply

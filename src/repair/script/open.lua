@@ -11,6 +11,7 @@ if not is_same or is_over and ARGV[3] == 'returned' then
   redis.call('UNLINK', KEYS[1])
   redis.call('HSET', KEYS[1], 'replid', ARGV[2], 'number', text_of((read[4] or 0) + 1), 'opened', text_of(now),
     'until', text_of(now + ARGV[4] * 1000), 'horizon', ARGV[5])
+  keep(KEYS[1])
   drop_marks(KEYS[3], 6)
 end
 return tell(KEYS[1], KEYS[2], ARGV[1], now)

@@ -3,15 +3,23 @@
 use super::given::{
     chosen, current, healthy_a, line, lineage, named, node, nodes, says, sentinels,
 };
-use crate::sentinel::topology::{Decision, Named, Role, Selected, SentinelView, Suspect, choose};
+use crate::sentinel::topology::{
+    Decision, Lineage, Named, Role, Selected, SentinelView, Suspect, Topology, choose,
+};
 
 #[test]
 fn broken_lineage_at_the_same_address_is_accepted_at_a_second_look() {
+    let shorter = Lineage {
+        offset: 999,
+        ..lineage("a1", "C", None)
+    };
     let restarts = [
-        // Empty; with an RDB file (7.0 and later continue its history); the same process that lost its backlog.
+        // Empty; with an RDB file (7.0 and later continue its history); the same process that had another's data in between,
+        // and one that says so by its offset alone.
         (lineage("a2", "C", None), "broken"),
         (lineage("a2", "C", Some("A")), "heir"),
-        (lineage("a1", "C", None), "broken"),
+        (lineage("a1", "C", Some("D")), "broken"),
+        (shorter, "broken"),
     ];
     for (now, word) in restarts {
         let list = nodes(&[("a", node(Role::Primary, Some(now.clone())))]);
@@ -55,6 +63,25 @@ fn broken_lineage_at_the_same_address_is_accepted_at_a_second_look() {
             "wait: the Sentinels do not agree yet"
         );
     }
+}
+
+/// A restarted primary does so as soon as its replicas are back, half a second after it was accepted.
+#[test]
+fn the_same_process_may_give_its_history_another_name() {
+    let restarted = Topology {
+        lineage: Some(lineage("a2", "C", None)),
+        ..current()
+    };
+    let renamed = lineage("a2", "D", None);
+    let list = nodes(&[("a", node(Role::Primary, Some(renamed.clone())))]);
+    let views = sentinels(&[says("a", 5), says("a", 5)]);
+    let chosen = choose(&views, &list, Some(&restarted), None, &Selected::new());
+    let Decision::Keep(kept) = chosen else {
+        panic!("{}", line(&chosen));
+    };
+    assert_eq!(kept.lineage, Some(renamed));
+    let node = list[&restarted.primary].as_ref().unwrap();
+    assert!(restarted.is_still(node));
 }
 
 #[test]

@@ -55,6 +55,33 @@ async fn restarted_primary_is_accepted_after_half_a_second() {
     assert!(watcher.shows("gripfast_lineage_breaks_total 1"));
 }
 
+/// Its replicas attach half a second after it was accepted, and it calls its history by another name.
+#[tokio::test(start_paused = true)]
+async fn a_restarted_primary_is_one_lineage_break_whatever_it_calls_its_history_later() {
+    const NONE: &str = "0000000000000000000000000000000000000000";
+    let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    for (replid, breaks) in [("C", 1), ("D", 1)] {
+        let node = ("master", "a2", replid, NONE);
+        watcher.world.lock().unwrap().nodes.insert("a", node);
+        sleep(Duration::from_secs(5)).await;
+        let shown = format!("gripfast_lineage_breaks_total {breaks}");
+        assert!(watcher.shows(&shown), "{replid}");
+    }
+    let mut renamed = Vec::new();
+    while let Ok(update) = watcher.updates.try_recv() {
+        match update {
+            Update::HistoryRenamed(replid) => renamed.push(replid),
+            Update::Switched(switched) => {
+                assert_eq!(switched.reason, SwitchReason::LineageBreak);
+                assert_eq!(renamed.len(), 0, "a switch says it itself");
+            }
+            Update::Failover(_) | Update::DownAfter(_) | Update::Replica(_) => {}
+        }
+    }
+    assert_eq!(renamed, ["D"]);
+}
+
 /// Returns what the failover machine is told until nothing more comes.
 fn told(watcher: &mut Running) -> Vec<machine::Event> {
     let mut told = Vec::new();
@@ -62,7 +89,7 @@ fn told(watcher: &mut Running) -> Vec<machine::Event> {
         match update {
             Update::Failover(event) => told.push(event),
             Update::Switched(_) => told.push(machine::Event::Named),
-            Update::DownAfter(_) | Update::Replica(_) => {}
+            Update::HistoryRenamed(_) | Update::DownAfter(_) | Update::Replica(_) => {}
         }
     }
     told
@@ -229,7 +256,10 @@ async fn lost_primary_is_in_doubt_until_it_is_seen_to_be_the_same() {
                 }
                 // The data thread takes it as a confirmation too.
                 Update::Switched(_) => doubts.push(false),
-                Update::Failover(_) | Update::DownAfter(_) | Update::Replica(_) => {}
+                Update::Failover(_)
+                | Update::HistoryRenamed(_)
+                | Update::DownAfter(_)
+                | Update::Replica(_) => {}
             }
         }
         doubts
