@@ -58,6 +58,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(1);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
+/// Rounds that are remembered.
+const PAST_MAX: usize = 8;
+
 /// A sidecar without a heartbeat for so long is forgotten. What is on the server outlives that (`KEEP_MS` of the scripts).
 pub(super) const FORGET_MS: i64 = 600_000;
 
@@ -168,6 +171,10 @@ pub(super) struct Repairing {
     pub(super) history: String,
     /// Number of the round.
     pub(super) round: i64,
+    /// Rounds that this sidecar has seen, by the history that they were for, the newest last.
+    past: VecDeque<(String, i64)>,
+    /// That of this history is one of them: it is a matter of before, and another one is opened.
+    reopens: bool,
     /// Until when others are waited for; `None` where they have reported.
     pub(super) peers_until: Option<Instant>,
     pub(super) works: HashMap<KeyId, Work>,
@@ -224,6 +231,8 @@ impl Repairing {
                 clock_asked: 0,
                 history: String::new(),
                 round: 0,
+                past: VecDeque::new(),
+                reopens: false,
                 peers_until: None,
                 works: HashMap::new(),
                 order: VecDeque::new(),
@@ -278,6 +287,7 @@ impl Repairing {
             self.history.clear();
         }
         self.round = 0;
+        self.reopens = false;
         self.account = Account::new(now);
         waiting
     }

@@ -153,6 +153,17 @@ pub(crate) fn twice(version: &Version) {
             let about = cluster.node(other).ask("INFO replication");
             about.contains("connected_slaves:2").then_some(())
         });
+        // One that takes it for a primary still would have it follow the other one in the middle of its promotion.
+        until("Sentinels that know it for a replica", patience, || {
+            let about = |sentinel| cluster.sentinel(sentinel).ask("SENTINEL REPLICAS mymaster");
+            let is_known = |sentinel: usize| {
+                about(sentinel)
+                    .matches("role-reported\\r\\n$5\\r\\nslave")
+                    .count()
+                    == 2
+            };
+            (0..3).all(is_known).then_some(())
+        });
         // Sentinels refuse a second one for twice the failover-timeout, unless they are told to.
         pause(Duration::from_millis(500));
         fault.run("planned-failover", &[]);

@@ -325,3 +325,33 @@ async fn a_primary_that_is_lost_while_it_is_repaired_is_no_matter_of_the_next() 
     let outcome = "gripfast_writes_settled_total{outcome=\"repaired\"}";
     assert_eq!(world.count(outcome).await, 1.0, "counted once");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_is_come_back_to_has_another_round() {
+    let (world, mut client) = start().await;
+    switch(&world, &[]).await;
+    end_round(&world).await;
+    world.redis.script("SET", Say::Bytes("+OK\r\n".into()));
+    client.ask("SET a 1").await;
+    // Its round is over, and is one that this sidecar has taken part in: it says nothing of what was written since.
+    let count = world.redis.arrivals().len();
+    world.handle.primary(primary(3)).await;
+    pass_ms(20).await;
+    let arrived = since(&world, count);
+    assert_eq!(arrived[..2], ["OPEN", "OPEN returned"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_too_late_for_a_round_opens_no_other() {
+    let (world, mut client) = start().await;
+    world.redis.script("SET", Say::Bytes("+OK\r\n".into()));
+    client.ask("SET a 1").await;
+    world.redis.set_round(true, &[]);
+    world.redis.set_round(false, &[]);
+    let count = world.redis.arrivals().len();
+    world.handle.primary(primary(2)).await;
+    pass_ms(20).await;
+    let arrived = since(&world, count);
+    assert_eq!(arrived[..1], ["OPEN"]);
+    assert!(!arrived.contains(&"OPEN returned".to_owned()));
+}

@@ -151,7 +151,16 @@ impl Proxy {
         let Some(repairing) = &mut self.repairing else {
             return;
         };
-        repairing.round = seen.number;
+        let is_past = repairing.take_round(seen);
+        let needs_another = !repairing.reopens
+            && match repairing.arrival {
+                Arrival::First => false,
+                Arrival::Switched { .. } => is_past,
+                Arrival::Returned { .. } => !seen.is_open && !self.acknowledging.kept.is_empty(),
+            };
+        if needs_another {
+            return self.open_again();
+        }
         let missing = seen.missing.iter().filter(|id| **id != repairing.id);
         repairing.account.peers = missing.count() as u64;
         repairing.account.clock_error = repairing.clock.error(at);

@@ -155,11 +155,11 @@ impl Proxy {
             (Stage::Idle, _) | (_, Arrival::First) => {
                 repairing.names.beat(&repairing.id, FORGET_MS).by_body(out);
             }
-            (_, Arrival::Returned { opens: false, .. }) => {
+            (_, Arrival::Returned { opens: false, .. }) if !repairing.reopens => {
                 repairing.names.look().by_body(out);
             }
             (_, arrival @ (Arrival::Switched { .. } | Arrival::Returned { .. })) => {
-                let cause = match arrival.is_return() {
+                let cause = match arrival.is_return() || repairing.reopens {
                     true => Opening::Returned,
                     false => Opening::Switched,
                 };

@@ -20,7 +20,7 @@ use crate::repair::tally::Outcome;
 use crate::resp::Protocol;
 use crate::upstream::link::{Lane, What};
 
-use super::{Arrival, KeyId, Repairing, Stage, Work};
+use super::{Arrival, KeyId, PAST_MAX, Repairing, Stage, Work};
 
 /// How long what is on its way to the primary is waited for.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
@@ -42,6 +42,21 @@ impl Repairing {
             };
         }
         self.history = history;
+    }
+
+    /// Takes in which round there is; tells whether it was over when this sidecar left the primary for another one, to come back
+    /// now: then it says nothing of what was written since.
+    pub(super) fn take_round(&mut self, seen: &Seen) -> bool {
+        let shown = (self.history.clone(), seen.number);
+        self.round = seen.number;
+        if self.past.contains(&shown) {
+            return !seen.is_open;
+        }
+        self.past.push_back(shown);
+        if self.past.len() > PAST_MAX {
+            self.past.pop_front();
+        }
+        false
     }
 
     fn is_returning(&self) -> bool {
@@ -104,6 +119,17 @@ impl Proxy {
             trouble_at,
             opens: true,
         });
+    }
+
+    /// The round that there is is over: what is to be put back needs another one.
+    pub(super) fn open_again(&mut self) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        repairing.reopens = true;
+        if let Some(link) = repairing.link {
+            self.ask_round(link, |proxy, out| proxy.write_opening(out));
+        }
     }
 
     /// Another sidecar has returned to the primary: what this one has written is compared, for its sake.
