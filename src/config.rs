@@ -5,6 +5,7 @@
 //! bad value. Every default is in this file. Nothing else in the crate names `serde_yaml`, which has no maintainer any more.
 
 mod build;
+mod durability;
 mod error;
 mod parse;
 mod section;
@@ -15,6 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::durability::{Durability, DurabilityMode, OnTimeout};
 pub use self::error::{Error, Problem, Warning};
 pub use self::parse::LogFilter;
 use crate::seam::HostPort;
@@ -36,6 +38,8 @@ pub struct Config {
     pub hold: Hold,
     /// What is remembered of acknowledged writes.
     pub journal: Journal,
+    /// When a write is acknowledged.
+    pub durability: Durability,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -90,6 +94,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             hold: Hold::default(),
             journal: Journal::default(),
+            durability: Durability::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown_grace: Duration::from_secs(10),

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
-    Admin, Cache, Config, Credentials, Hold, Journal, Listen, Log, LogFormat, Ratio, RequireTtl,
-    Sessions, Source, Touch, Upstream,
+    Admin, Cache, Config, Credentials, Durability, DurabilityMode, Hold, Journal, Listen, Log,
+    LogFormat, OnTimeout, Ratio, RequireTtl, Sessions, Source, Touch, Upstream,
 };
 
 /// Lists every key as it would be in force.
@@ -17,6 +17,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
         sessions,
         hold,
         journal,
+        durability,
         admin,
         log,
         shutdown_grace,
@@ -28,6 +29,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
     list_sessions(sessions, out)?;
     list_hold(hold, out)?;
     list_journal(journal, out)?;
+    list_durability(durability, out)?;
     list_admin(admin, out)?;
     list_log(log, out)?;
     writeln!(out, "shutdown:")?;
@@ -159,6 +161,35 @@ fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {
     writeln!(out, "  records_max: {records_max}")?;
     writeln!(out, "  age_max_s: {}", age_max.as_secs())?;
     writeln!(out, "  retain_s: {}", retain.as_secs())
+}
+
+fn list_durability(durability: &Durability, out: &mut String) -> fmt::Result {
+    let Durability {
+        mode,
+        replicas,
+        timeout,
+        on_timeout,
+        prefixes,
+    } = durability;
+    let word = |mode: &DurabilityMode| match mode {
+        DurabilityMode::Async => "async",
+        DurabilityMode::Replicated => "replicated",
+    };
+    let on_timeout = match on_timeout {
+        OnTimeout::Reply => "reply",
+        OnTimeout::Error => "error",
+    };
+    let entry = |(prefix, mode): &(Vec<u8>, DurabilityMode)| {
+        let prefix = quoted(Some(String::from_utf8_lossy(prefix)));
+        format!("{prefix}: {}", word(mode))
+    };
+    let prefixes: Vec<String> = prefixes.iter().map(entry).collect();
+    writeln!(out, "durability:")?;
+    writeln!(out, "  mode: {}", word(mode))?;
+    writeln!(out, "  replicas: {replicas}")?;
+    writeln!(out, "  timeout_ms: {}", timeout.as_millis())?;
+    writeln!(out, "  on_timeout: {on_timeout}")?;
+    writeln!(out, "  prefixes: {{{}}}", prefixes.join(", "))
 }
 
 fn list_admin(admin: &Admin, out: &mut String) -> fmt::Result {
