@@ -21,11 +21,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 pub use definitions::{ALL, Definition, Kind, Label};
 pub use hold::HoldCounters;
-pub use journal::JournalCounters;
+pub use journal::{DurabilityCounters, JournalCounters};
 pub use labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Phase,
-    RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side, SwitchReason,
-    Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, Durable, ErrorKind, Eviction, Fate, HoldReason, Lane,
+    Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side,
+    SwitchReason, Touched, TtlFinding, Verified,
 };
 pub use process::Process;
 pub use topology::{TopologyGauges, TopologyMetrics};
@@ -81,6 +81,8 @@ pub struct Counters {
     pub hold: HoldCounters,
     /// The journal.
     pub journal: JournalCounters,
+    /// Replies that wait for replicas.
+    pub durability: DurabilityCounters,
     /// Turns of the loop.
     pub loop_turns: u64,
     /// Client connections open now.
@@ -150,6 +152,7 @@ impl Recorder {
             links_announcing: self.gauge(&definitions::LINKS_ANNOUNCING),
             hold: hold::HoldMetrics::new(self),
             journal: journal::JournalMetrics::new(self),
+            durability: journal::DurabilityMetrics::new(self),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
             links_open: self.gauges(&definitions::LINKS),
@@ -243,6 +246,7 @@ pub struct DataMetrics {
     links_announcing: Gauge,
     hold: hold::HoldMetrics,
     journal: journal::JournalMetrics,
+    durability: journal::DurabilityMetrics,
     loop_turns: Counter,
     clients_open: Gauge,
     links_open: [Gauge; Lane::LINKS.len()],
@@ -265,6 +269,7 @@ impl DataMetrics {
         self.flush_cache(counters);
         self.hold.flush(&counters.hold);
         self.journal.flush(&counters.journal);
+        self.durability.flush(&counters.durability);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);
         for (gauge, links) in self.links_open.iter().zip(counters.links_open) {

@@ -299,6 +299,7 @@ impl DataPlane {
         self.proxy.count_cache();
         self.proxy.count_hold();
         self.proxy.keep_journal_up();
+        self.proxy.count_waits();
         let report = self.report();
         let counters = &mut self.proxy.counters;
         counters.clients_open = report.clients as u64;

@@ -95,6 +95,10 @@ impl Proxy {
             }
             ErrorKind::OutcomeUnknown => error::outcome_unknown(address, self.waited()),
             ErrorKind::NoPinnedLink => error::no_pinned_link(self.config.upstream.pinned_max),
+            ErrorKind::NotReplicated => {
+                let asked = &self.config.durability;
+                error::not_replicated(asked.replicas, asked.timeout)
+            }
         }
     }
 

@@ -247,14 +247,22 @@ impl Proxy {
         wrapped.came.extend_from_slice(&frame);
         wrapped.left -= 1;
         let whole = wrapped.left == 0;
-        self.journal_replies(index, 1, &frame, true);
+        let (_, waits) = self.alike(index, 1);
+        let acknowledged = self.journal_replies(index, 1, &frame, true);
         self.note_replied(index, 1);
         if whole
             && let link = &mut self.links[index as usize]
             && let Some(front) = link.pop_awaited()
             && let What::Wrapped(wrapped) = front.what
         {
-            self.unwrap_reply(index, front.client, &wrapped)?;
+            let id = front.client;
+            if waits {
+                self.keep_back(id);
+            }
+            self.unwrap_reply(index, id, &wrapped)?;
+            if waits {
+                self.wait_for_replicas(id, acknowledged, &frame);
+            }
         }
         Ok(Step::Consumed(count))
     }
@@ -306,7 +314,8 @@ impl Proxy {
         let bytes = &wrapped.request[..];
         let target = &mut self.links[index as usize];
         target.send(bytes, id, true, wrapped.as_resp2, &mut self.pool);
-        self.journal_sent(link, bytes.len());
+        let replicated = self.is_block_replicated(bytes);
+        self.journal_sent(link, bytes.len(), replicated);
         if let Parsed::Whole(_) = parse(bytes, &mut words) {
             let command = self.table.find(words.get(bytes, 0).unwrap_or_default());
             let found = touched(&command, bytes, &words);

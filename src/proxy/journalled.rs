@@ -87,17 +87,17 @@ impl Journalled {
 
 impl Proxy {
     /// A request that may change data was queued on a link just now: it takes the last so many bytes of its output, and its
-    /// reply is the newest that is awaited.
+    /// reply is the newest that is awaited. `replicated` says whether that waits for replicas.
     #[inline]
-    pub(super) fn journal_sent(&mut self, link: LinkId, length: usize) {
+    pub(super) fn journal_sent(&mut self, link: LinkId, length: usize, replicated: bool) {
         if self.journal.is_some() {
             let sent_at = self.boot_micros;
-            self.links[link.index as usize].note_write(length, sent_at);
+            self.links[link.index as usize].note_write(length, sent_at, replicated);
         }
     }
 
     /// Like [`Proxy::journal_sent`], where the journal is to have other bytes than the link.
-    pub(super) fn journal_sent_as(&mut self, link: LinkId, request: &[u8]) {
+    pub(super) fn journal_sent_as(&mut self, link: LinkId, request: &[u8], replicated: bool) {
         if self.journal.is_some() {
             let sent_at = self.boot_micros;
             let target = &mut self.links[link.index as usize];
@@ -106,6 +106,7 @@ impl Proxy {
                 count: 1,
                 sent_at,
                 written: Written::Here(request.into()),
+                replicated,
             });
         }
     }
@@ -121,11 +122,12 @@ impl Proxy {
         }
         if transcript.cut {
             // More than is remembered: its bytes are nowhere.
-            return self.journal_sent_as(link, LOST);
+            return self.journal_sent_as(link, LOST, self.may_be_replicated());
         }
         if self.holds_writes(&transcript.bytes) {
             let block = [&transcript.bytes[..], exec].concat();
-            self.journal_sent_as(link, &block);
+            let replicated = self.is_block_replicated(&block);
+            self.journal_sent_as(link, &block, replicated);
         }
     }
 
@@ -137,17 +139,24 @@ impl Proxy {
     }
 
     /// So many whole replies of a link have come, and are about to be counted as given: writes among them are added to the
-    /// journal. `begins` says whether the bytes begin with a reply, and not in the middle of one.
+    /// journal, and counted. `begins` says whether the bytes begin with a reply, and not in the middle of one.
     #[inline]
-    pub(super) fn journal_replies(&mut self, index: u32, frames: u32, bytes: &[u8], begins: bool) {
+    pub(super) fn journal_replies(
+        &mut self,
+        index: u32,
+        frames: u32,
+        bytes: &[u8],
+        begins: bool,
+    ) -> Acknowledged {
         let link = &mut self.links[index as usize];
         let last = link.replied + u64::from(frames);
         let (Some(journal), Some(front)) = (&mut self.journal, link.writes.front()) else {
-            return;
+            return Acknowledged::default();
         };
         if front.place > last {
-            return;
+            return Acknowledged::default();
         }
+        let (added, missed) = (journal.ring.newest(), journal.missed);
         let replies = Replies {
             next: link.replied + 1,
             last,
@@ -155,6 +164,10 @@ impl Proxy {
             begins,
         };
         journal.take(link, replies, self.boot_micros);
+        Acknowledged {
+            added: journal.ring.newest() - added,
+            missed: journal.missed - missed,
+        }
     }
 
     /// Returns what is remembered: requests, words between blanks, and how their replies begin.
@@ -192,6 +205,10 @@ impl Proxy {
         let (next, oldest) = (journal.ring.newest() + 1, journal.ring.oldest());
         let fate = journal.samples.begin(generation, next, oldest, inheritance);
         journal.progress.begin(generation);
+        self.begin_waits(generation);
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
         journal.fate.inherited += fate.inherited;
         journal.fate.in_doubt += fate.in_doubt;
         let Fate {
@@ -205,15 +222,22 @@ impl Proxy {
     /// The same primary, under another address.
     pub fn rename_era(&mut self, generation: u64) {
         if let Some(journal) = &mut self.journal {
+            let before = journal.samples.generation();
             journal.samples.rename(generation);
             journal.progress.begin(generation);
+            if let Some(durability) = &mut self.durability {
+                durability.waits.rename(before, generation);
+            }
         }
     }
 
     /// Takes in how far the replicas are.
     pub fn sampled(&mut self, sample: Sample) {
-        if let Some(journal) = &mut self.journal {
-            journal.samples.take(sample);
+        let (generation, replicated) = (sample.generation, sample.replicated);
+        if let Some(journal) = &mut self.journal
+            && journal.samples.take(sample)
+        {
+            self.note_replicated(generation, replicated);
         }
     }
 
@@ -225,11 +249,17 @@ impl Proxy {
 
     /// Tells the control thread how far the journal has come, at the end of a turn.
     #[inline]
-    pub fn publish_journal(&self) {
+    pub fn publish_journal(&mut self) {
         if let Some(journal) = &self.journal {
             journal
                 .progress
                 .publish(journal.ring.newest(), journal.at_risk());
+            // Behind the records that it is about.
+            if let Some(durability) = &mut self.durability {
+                let ticket = durability.waits.publish();
+                let waits = !durability.waits.is_empty();
+                journal.progress.publish_waits(ticket, waits);
+            }
         }
     }
 
@@ -253,6 +283,15 @@ impl Proxy {
             };
         }
     }
+}
+
+/// How many writes were acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    /// Those that are in the journal: its newest records.
+    pub(super) added: u64,
+    /// Those whose bytes were not at hand any more.
+    pub(super) missed: u64,
 }
 
 /// Replies that have come.

@@ -130,6 +130,7 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.tick_failover();
+        self.tick_waits();
         self.deny_late_waiters();
         self.probe_links();
         self.keep_cache_up();
@@ -150,6 +151,7 @@ impl Proxy {
             .chain(waiter)
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
+            .chain(self.next_wait_due())
             .min()
     }
 

@@ -31,7 +31,8 @@ impl Proxy {
         let multi = client.is_queueing();
         client.newest = self.links[link.index as usize].asked;
         if request.command.access == Access::Write && !multi {
-            self.journal_sent(link, length);
+            let replicated = self.is_replicated(&request.command, request.bytes, request.words);
+            self.journal_sent(link, length, replicated);
         }
         let target = &self.links[link.index as usize];
         if self.cached.is_none() {

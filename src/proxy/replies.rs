@@ -6,6 +6,7 @@ use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{ClearCause, CloseCause};
+use crate::resp::frame::Run;
 use crate::resp::{FrameError, Scanner, value};
 use crate::upstream::link::{Awaited, Lane, What};
 
@@ -178,9 +179,13 @@ impl Proxy {
         as_resp2: bool,
         bytes: &[u8],
     ) -> Result<Step, ReplyError> {
+        let (alike, waits) = self.alike(index, left);
         let link = &mut self.links[index as usize];
         let before = link.scanner.clone();
-        let mut run = link.scanner.run_whole(bytes, left, HELD_BACK_MAX)?;
+        let mut run = match waits {
+            false => link.scanner.run_whole(bytes, alike, HELD_BACK_MAX)?,
+            true => run_waiting(&mut link.scanner, bytes, alike)?,
+        };
         if run.errors
             && let Some(front) = before_refusal(before.clone(), bytes, run.frames)
         {
@@ -194,10 +199,13 @@ impl Proxy {
         if let Some(client) = client
             && run.consumed > 0
         {
+            if waits {
+                client.output.keep_back(&mut self.pool);
+            }
             let (out, seen) = (client.output.writer(&mut self.pool), &bytes[..run.consumed]);
             match as_resp2 && run.resp3 {
                 true => {
-                    before.clone().run_as_resp2(seen, left, out)?;
+                    before.clone().run_as_resp2(seen, alike, out)?;
                 }
                 false => out.extend_from_slice(seen),
             }
@@ -208,7 +216,10 @@ impl Proxy {
         }
         if run.frames > 0 {
             let seen = &bytes[..run.consumed];
-            self.journal_replies(index, run.frames, seen, before.at_boundary());
+            let acknowledged = self.journal_replies(index, run.frames, seen, before.at_boundary());
+            if waits {
+                self.wait_for_replicas(id, acknowledged, seen);
+            }
         }
         let link = &mut self.links[index as usize];
         if run.frames == left {
@@ -475,6 +486,16 @@ impl Proxy {
             index,
             serial: self.links[index as usize].serial,
         });
+    }
+}
+
+/// Passes over replies that wait for replicas: whole ones, or a part of one that is too large to wait for its end.
+#[cold]
+fn run_waiting(scanner: &mut Scanner, bytes: &[u8], frames_max: u32) -> Result<Run, FrameError> {
+    let whole = scanner.run_whole(bytes, frames_max, usize::MAX)?;
+    match whole.consumed {
+        0 => scanner.run_whole(bytes, 1, HELD_BACK_MAX),
+        _ => Ok(whole),
     }
 }
 

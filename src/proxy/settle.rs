@@ -2,9 +2,11 @@
 
 use crate::failover::scripts::is_unknown;
 use crate::id::{ClientId, LinkId};
+use crate::resp::Protocol;
 use crate::upstream::link::{Awaited, Settle, What};
 
 use super::Proxy;
+use super::journalled::Acknowledged;
 use super::replies::{HELD_BACK_MAX, ReplyError, Step};
 
 impl Proxy {
@@ -47,6 +49,11 @@ impl Proxy {
         }
         let ok = link.settle_ok;
         let voided = matches!(front.what, What::Settle(Settle::Voided { .. }));
+        let exec = matches!(front.what, What::Settle(Settle::Exec { .. }));
+        let (_, waits) = self.alike(index, 1);
+        if waits {
+            self.keep_back(id);
+        }
         if let Some(client) = self.client(id) {
             let seen = match voided {
                 true => client.protocol.null_array(),
@@ -55,7 +62,15 @@ impl Proxy {
             self.write_to_client(id.index, |out| out.extend_from_slice(seen));
         }
         if run.frames == 1 {
-            self.journal_replies(index, 1, &bytes[..run.consumed], first);
+            let seen = &bytes[..run.consumed];
+            let mut acknowledged = self.journal_replies(index, 1, seen, first);
+            if waits {
+                // What it watched has changed: nothing was executed.
+                if exec && seen == Protocol::Resp3.null_array() {
+                    acknowledged = Acknowledged::default();
+                }
+                self.wait_for_replicas(id, acknowledged, seen);
+            }
             let link = &mut self.links[index as usize];
             let serial = link.serial;
             if let Some(Awaited {

@@ -262,7 +262,7 @@ impl Proxy {
             let effect = touch.request(true);
             target.expect(ClientId::NOBODY, What::Touched(Box::new(touch)));
             let asked = target.asked;
-            self.journal_sent_as(link, &effect);
+            self.journal_sent_as(link, &effect, false);
             if let Some(slot) = slot {
                 let target = &mut self.links[link.index as usize];
                 target.pending.push_back((asked, Pending::One(slot)));

@@ -24,6 +24,7 @@ use crate::upstream::link::Link;
 use crate::upstream::registry::Registry;
 
 use super::cached::Cached;
+use super::durable::Durability;
 use super::hold::Failover;
 use super::hygiene::Hygiene;
 use super::journalled::Journalled;
@@ -70,6 +71,8 @@ pub struct Proxy {
     pub(super) hygiene: Option<Box<Hygiene>>,
     /// Acknowledged writes; none where none are remembered.
     pub(super) journal: Option<Box<Journalled>>,
+    /// Which replies wait for replicas; none where none ever does.
+    pub(super) durability: Option<Box<Durability>>,
     pub(super) clock: Box<dyn Clock>,
     /// The boot clock when bytes were looked at last.
     pub(super) boot: Millis,
@@ -144,6 +147,7 @@ impl Proxy {
             registry.health = switch::waiting_for_sentinels();
         }
         let now = Instant::now();
+        let durability = Durability::new(&config, now);
         let failover = Failover::new(config.hold.clone(), primary.is_some(), now);
         Self {
             config,
@@ -166,6 +170,7 @@ impl Proxy {
             cached,
             hygiene,
             journal,
+            durability,
             boot: clock.boot(),
             boot_micros: clock.boot_micros(),
             clock,

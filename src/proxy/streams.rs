@@ -239,9 +239,6 @@ impl Proxy {
             keys.first == 1 && keys.last == 1 && words.len() > 1
         });
         let multi = self.clients[index as usize].is_queueing();
-        if !multi && command.is_some_and(|command| command.access == Access::Write) {
-            self.journal_sent(link, 0);
-        }
         let found = match one_key {
             Some(_) => Touched::Keys {
                 first: 1,
@@ -250,6 +247,10 @@ impl Proxy {
             },
             None => Touched::Everything,
         };
+        if !multi && command.is_some_and(|command| command.access == Access::Write) {
+            let replicated = self.is_replicated_by(found, |word| words.get(input, word));
+            self.journal_sent(link, 0, replicated);
+        }
         match multi {
             true => {
                 self.clients[index as usize].queued_keys = Some(Box::new(QueuedKeys::Everything))

@@ -64,7 +64,8 @@ impl Proxy {
                 },
             );
             if self.journal.is_some() && self.holds_writes(block) {
-                self.journal_sent(link, request.bytes.len() + block.len());
+                let replicated = self.is_block_replicated(block);
+                self.journal_sent(link, request.bytes.len() + block.len(), replicated);
             }
             self.note_block(request.client, link, block);
             for key in judged.map_or(&[][..], |judged| &judged.asked) {
@@ -169,7 +170,9 @@ impl Proxy {
     /// Answers a transaction that only moves a deadline (true); tells that it might have been one (false), or none.
     fn is_pair(&mut self, client: u32, link: LinkId, block: &[u8]) -> Option<bool> {
         let cached = self.cached.as_ref()?;
-        if !cached.touches.unchanged_set || self.is_watched() {
+        // To be told that replicas have it, somebody has to ask them.
+        let replicated = self.is_block_replicated(block);
+        if !cached.touches.unchanged_set || self.is_watched() || replicated {
             return None;
         }
         let mut lines = Vec::new();

@@ -66,6 +66,8 @@ pub struct Write {
     pub sent_at: Micros,
     /// Their bytes.
     pub written: Written,
+    /// Whether their replies wait until replicas have them.
+    pub replicated: bool,
 }
 
 /// Where the bytes of such requests are.
@@ -332,7 +334,7 @@ impl Link {
     /// A request that may change data was queued just now, in so many bytes: it is added to the write before it if that is the
     /// same client's and stands right in front of it.
     #[inline]
-    pub fn note_write(&mut self, length: usize, sent_at: Micros) {
+    pub fn note_write(&mut self, length: usize, sent_at: Micros, replicated: bool) {
         let end = self.output.queued();
         let start = end - length as u64;
         let newest = self.newest_start;
@@ -345,7 +347,9 @@ impl Link {
                     start: first,
                     end: last,
                 },
+            replicated: alike,
         }) = self.writes.back_mut()
+            && *alike == replicated
             && *last == start
             && *first >= newest
             && *before == sent_at
@@ -360,7 +364,25 @@ impl Link {
             count: 1,
             sent_at,
             written: Written::There { start, end },
+            replicated,
         });
+    }
+
+    /// Looks at the replies that come next: how many of so many are alike, and whether they wait until replicas have what they
+    /// acknowledge.
+    pub fn alike(&self, count: u32) -> (u32, bool) {
+        let next = self.replied + 1;
+        match self.writes.front() {
+            Some(write) if write.replicated && write.place == next => {
+                (write.count.min(count), true)
+            }
+            Some(write) if write.place > next => {
+                let before = u32::try_from(write.place - next).unwrap_or(u32::MAX);
+                (before.min(count), false)
+            }
+            Some(write) => (write.count.min(count), false),
+            None => (count, false),
+        }
     }
 
     /// Returns the requests of the newest entry, if they are all still here.

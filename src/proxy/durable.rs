@@ -1,0 +1,292 @@
+//! Acknowledged writes whose replies wait until replicas have them (`durability.mode: replicated`).
+//!
+//! ```text
+//!  sent ─► is it to wait? noted with the write on its link
+//!  answered ─► into the journal ─► its reply into the client's output, kept back, with the ticket of this turn's group
+//!  end of turn ─► the ticket is published ─► the control thread makes a barrier ─► Sample ─┐
+//!  the reply, and what stands behind it, goes out ◄── replicas have the group ◄────────────┤
+//!  the reply, or an error in its place, goes out  ◄── `durability.timeout_ms` are over ◄───┘ none came
+//! ```
+//!
+//! Nothing else waits: the link goes on, requests of the same client are sent, and other clients see what was written. Which groups
+//! wait, and for what, is decided in [`crate::journal::waits`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::command::keys::{Touched, touched};
+use crate::command::table::Command;
+use crate::config::{self, Config, DurabilityMode, OnTimeout};
+use crate::id::ClientId;
+use crate::journal::Seq;
+use crate::journal::waits::{Group, Waits};
+use crate::metrics::{Durable, ErrorKind};
+use crate::resp::{Scanner, Words, value};
+
+use super::Proxy;
+use super::journalled::Acknowledged;
+use super::owed::split;
+
+/// A null in the place of an array, by which EXEC, and who waited for an element, say that nothing was done.
+const NOTHING_DONE: &[u8] = b"*-1\r\n";
+
+/// What waits, and which requests are to.
+pub(super) struct Durability {
+    asked: config::Durability,
+    pub(super) waits: Waits,
+    started: Instant,
+}
+
+impl Durability {
+    /// Makes it; `None` where no write ever waits.
+    pub(super) fn new(config: &Config, now: Instant) -> Option<Box<Self>> {
+        let asked = config.durability.clone();
+        let on = config.journal.enabled && asked.is_on();
+        on.then(|| {
+            Box::new(Self {
+                waits: Waits::new(asked.timeout),
+                asked,
+                started: now,
+            })
+        })
+    }
+
+    /// Tells whether a write waits that changes these keys.
+    fn holds<'a>(&self, found: Touched, word: impl Fn(usize) -> Option<&'a [u8]>) -> bool {
+        let mode = match found {
+            _ if self.asked.prefixes.is_empty() => self.asked.mode,
+            Touched::Everything | Touched::Nothing => self.asked.strictest(),
+            Touched::Keys { .. } => {
+                let waits = |key| self.asked.mode_of(key) == DurabilityMode::Replicated;
+                return found.words().filter_map(word).any(waits);
+            }
+        };
+        mode == DurabilityMode::Replicated
+    }
+}
+
+impl Proxy {
+    /// Tells whether the reply to a request that may change data waits until replicas have what it changed: the one place that
+    /// decides it.
+    #[inline]
+    pub(super) fn is_replicated(&self, command: &Command, bytes: &[u8], words: &Words) -> bool {
+        let word = |index| words.get(bytes, index);
+        self.durability
+            .as_ref()
+            .is_some_and(|durability| durability.holds(touched(command, bytes, words), word))
+    }
+
+    /// Like [`Proxy::is_replicated`], where only some of the words are known, and these may be its keys.
+    pub(super) fn is_replicated_by<'a>(
+        &self,
+        found: Touched,
+        word: impl Fn(usize) -> Option<&'a [u8]>,
+    ) -> bool {
+        let durability = self.durability.as_ref();
+        durability.is_some_and(|durability| durability.holds(found, word))
+    }
+
+    /// Tells whether one of these requests is to wait.
+    pub(super) fn is_block_replicated(&self, block: &[u8]) -> bool {
+        use crate::command::table::Access;
+        self.durability.is_some()
+            && split(block, 0).iter().any(|request| {
+                let command = self.table.find(request.name());
+                command.access == Access::Write
+                    && self.is_replicated(&command, request.bytes, &request.words)
+            })
+    }
+
+    /// Tells whether there may be any that does.
+    pub(super) fn may_be_replicated(&self) -> bool {
+        self.durability.is_some()
+    }
+
+    /// Looks at the replies of a link that come next: how many of so many are alike, and whether they wait.
+    #[inline]
+    pub(super) fn alike(&self, index: u32, count: u32) -> (u32, bool) {
+        match self.durability {
+            None => (count, false),
+            Some(_) => self.links[index as usize].alike(count),
+        }
+    }
+
+    /// What is written to a client next waits for replicas, up to [`Proxy::wait_for_replicas`].
+    pub(super) fn keep_back(&mut self, id: ClientId) {
+        if let Some(client) = self
+            .clients
+            .get_mut(id.index as usize)
+            .filter(|client| client.serial == id.serial)
+        {
+            client.output.keep_back(&mut self.pool);
+        }
+    }
+
+    /// The replies are whole that were written since [`Proxy::keep_back`], and acknowledge this.
+    #[cold]
+    pub(super) fn wait_for_replicas(
+        &mut self,
+        id: ClientId,
+        acknowledged: Acknowledged,
+        seen: &[u8],
+    ) {
+        let now = self.now;
+        let (Some(journal), Some(durability)) = (&self.journal, &mut self.durability) else {
+            return;
+        };
+        let Some(client) = self
+            .clients
+            .get_mut(id.index as usize)
+            .filter(|client| client.serial == id.serial)
+        else {
+            return;
+        };
+        let writes = acknowledged.added + acknowledged.missed;
+        if writes == 0 || seen == NOTHING_DONE {
+            return client.output.keep_no_more(&mut self.pool);
+        }
+        let newest: Option<Seq> = (acknowledged.missed == 0).then(|| journal.ring.newest());
+        let generation = journal.samples.generation();
+        let since = now - durability.started;
+        let ticket = durability.waits.join(id, writes, generation, newest, since);
+        client.output.keep_until(ticket);
+    }
+
+    /// So many replicas as are wanted have all up to this ticket.
+    pub(super) fn note_replicated(&mut self, generation: u64, up_to: u64) {
+        if let Some(durability) = &mut self.durability {
+            let done = durability.waits.replicated(generation, up_to);
+            self.let_go(done, Durable::Replicated);
+        }
+    }
+
+    /// Another primary: what it has inherited, it had as a replica.
+    pub(super) fn begin_waits(&mut self, generation: u64) {
+        let (Some(journal), Some(durability)) = (&self.journal, &mut self.durability) else {
+            return;
+        };
+        let samples = &journal.samples;
+        durability
+            .waits
+            .begin(generation, |record| samples.is_known(record));
+        if durability.asked.replicas == 1 {
+            self.note_replicated(generation, u64::MAX);
+        }
+    }
+
+    /// The primary has, as of now, all records up to this one that an earlier primary had acknowledged: what waits for them waits
+    /// for its replicas.
+    #[expect(dead_code, reason = "repair, which calls it, is not wired yet")]
+    pub(super) fn repaired(&mut self, up_to: Seq) {
+        if let (Some(journal), Some(durability)) = (&self.journal, &mut self.durability) {
+            let generation = journal.samples.generation();
+            durability.waits.put_back(up_to, generation);
+        }
+    }
+
+    /// Lets go what has waited too long.
+    pub(super) fn tick_waits(&mut self) {
+        let now = self.now;
+        if let Some(durability) = &mut self.durability {
+            let outcome = match durability.asked.on_timeout {
+                OnTimeout::Reply => Durable::TimeoutReplied,
+                OnTimeout::Error => Durable::TimeoutRefused,
+            };
+            let late = durability.waits.overdue(now - durability.started);
+            self.let_go(late, outcome);
+        }
+    }
+
+    /// Tells when [`Proxy::tick_waits`] has something to do next.
+    pub(super) fn next_wait_due(&self) -> Option<Instant> {
+        let durability = self.durability.as_ref()?;
+        durability.started.checked_add(durability.waits.next_due()?)
+    }
+
+    /// Brings the figures up to date.
+    pub fn count_waits(&mut self) {
+        if let Some(durability) = &self.durability {
+            self.counters.durability.waiting = durability.waits.writes();
+        }
+    }
+
+    fn let_go(&mut self, groups: Vec<Group>, outcome: Durable) {
+        let refused = outcome == Durable::TimeoutRefused;
+        let error = match refused && !groups.is_empty() {
+            true => self.error_text(ErrorKind::NotReplicated),
+            false => String::new(),
+        };
+        let mut refusals = 0;
+        for group in groups {
+            let waited = self.waited_since(group.since);
+            let counters = &mut self.counters.durability;
+            counters.waits[outcome.index()] += group.writes;
+            counters.last_us = waited.as_micros() as u64;
+            for id in group.who {
+                let Some(client) = self
+                    .clients
+                    .get_mut(id.index as usize)
+                    .filter(|client| client.serial == id.serial)
+                else {
+                    continue;
+                };
+                client
+                    .output
+                    .settle(group.ticket, &mut self.pool, &mut |replies| {
+                        refused.then(|| {
+                            let (text, count) = with_errors(replies, &error);
+                            refusals += count;
+                            text
+                        })
+                    });
+                Self::touch_client(&mut self.clients, &mut self.dirty_clients, id.index);
+            }
+        }
+        self.counters.error_replies[ErrorKind::NotReplicated.index()] += refusals;
+    }
+
+    fn waited_since(&self, since: Duration) -> Duration {
+        let started = self
+            .durability
+            .as_ref()
+            .map(|durability| durability.started);
+        let now = started.map_or(Duration::ZERO, |started| self.now - started);
+        now.saturating_sub(since)
+    }
+}
+
+/// Puts an error in the place of each reply that is none; says how many there were.
+fn with_errors(mut replies: &[u8], error: &str) -> (Vec<u8>, u64) {
+    let (mut out, mut count) = (Vec::new(), 0);
+    while let Ok(run) = Scanner::default().run(replies, 1)
+        && run.frames == 1
+    {
+        let (reply, rest) = replies.split_at(run.consumed);
+        match value::is_error(reply) {
+            true => out.extend_from_slice(reply),
+            false => {
+                out.extend_from_slice(error.as_bytes());
+                count += 1;
+            }
+        }
+        replies = rest;
+    }
+    (out, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reply_gives_way_to_an_error_and_errors_stay() {
+        let replies = b"+OK\r\n-ERR x\r\n*2\r\n:1\r\n$1\r\na\r\n_\r\n";
+        let (text, count) = with_errors(replies, "-NO\r\n");
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(
+            (text.as_str(), count),
+            ("-NO\r\n-ERR x\r\n-NO\r\n-NO\r\n", 3)
+        );
+    }
+}
