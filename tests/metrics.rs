@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
-    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Fate, HoldCounters,
-    HoldReason, JournalCounters, Kind, Lane, Phase, Recorder, RejectReason, SessionRead, Side,
-    Touched, TtlFinding, Verified,
+    ALL, ClearCause, CloseCause, Counters, DialOutcome, DurabilityCounters, Durable, ErrorKind,
+    Eviction, Fate, HoldCounters, HoldReason, JournalCounters, Kind, Lane, Phase, Recorder,
+    RejectReason, SessionRead, Side, Touched, TtlFinding, Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -162,7 +162,7 @@ fn flush_publishes_each_count_under_its_label() {
         clients_rejected: [11],
         clients_closed: [21, 22, 23, 24, 25, 26, 27],
         requests: [31, 32, 33, 34],
-        error_replies: [41, 42, 43],
+        error_replies: [41, 42, 43, 44],
         link_dials: [51, 52, 53],
         links_lost: [61, 62, 63, 0],
         received_bytes: [71, 72],
@@ -201,6 +201,11 @@ fn flush_publishes_each_count_under_its_label() {
             oldest_ms: 1960,
             at_risk: 197,
         },
+        durability: DurabilityCounters {
+            waits: [201, 202, 203],
+            waiting: 204,
+            last_us: 2_050_000,
+        },
         loop_turns: 90,
         clients_open: 5,
         links_open: [1, 2, 3, 0],
@@ -229,6 +234,8 @@ fn flush_publishes_each_count_under_its_label() {
         ("gripfast_journal_bytes", 195.0),
         ("gripfast_journal_oldest_seconds", 1.96),
         ("gripfast_writes_at_risk", 197.0),
+        ("gripfast_durability_waiting_writes", 204.0),
+        ("gripfast_durability_wait_seconds", 2.05),
         ("gripfast_cache_invalidations_total", 120.0),
         ("gripfast_cache_oversized_total", 150.0),
         ("gripfast_cache_staleness_worst_seconds", 1.7),
@@ -242,8 +249,13 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 18] = [
+    let labelled: [(&str, &[&str], &[u64]); 19] = [
         ("gripfast_writes_at_switch_total", Fate::NAMES, &[198, 199]),
+        (
+            "gripfast_durability_waits_total",
+            Durable::NAMES,
+            &counters.durability.waits,
+        ),
         (
             "gripfast_holds_total",
             HoldReason::NAMES,

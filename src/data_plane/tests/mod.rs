@@ -7,6 +7,7 @@
 mod cached;
 mod client;
 mod drain;
+mod durable;
 mod hold;
 mod journal;
 mod limits;
