@@ -48,6 +48,7 @@ pub struct Wishes {
     touch: String,
     sessions: String,
     hold: String,
+    yaml: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -305,6 +306,12 @@ impl Wishes {
         self
     }
 
+    /// Adds a section of its own, such as `journal: {enabled: false}`.
+    pub fn yaml(mut self, section: &str) -> Self {
+        let _ = writeln!(self.yaml, "{section}");
+        self
+    }
+
     /// Announces warnings or errors that hold `text`.
     pub fn announce(mut self, text: &str) -> Self {
         self.announced.push(text.to_owned());
@@ -321,6 +328,7 @@ impl Wishes {
             + &section("touch", &self.touch)
             + &section("sessions", &self.sessions)
             + &section("hold", &self.hold)
+            + &self.yaml
     }
 
     /// Does not wait until it is ready.
