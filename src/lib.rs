@@ -70,6 +70,8 @@
 //!    (`control_plane::sampler`). What it is told confirms the records that were acknowledged before it asked, once every
 //!    replica has what the primary's stream had then.
 //! 3. Each primary begins an era: no sample of one says anything of what was sent to another.
+//! 4. Where it is to be replicated first (`durability.mode`), its reply is kept back in its client's output, with what stands behind it
+//!    (`proxy::durable`); the sampler is woken, and what it is told lets go all that was acknowledged before it asked.
 //!
 //! # Lanes
 //! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.

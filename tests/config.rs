@@ -84,7 +84,16 @@ fn shipped_file_shows_and_explains_every_key() {
     let lines: Vec<&str> = text.lines().collect();
     let directory = Directory::new("keys");
     let sections = [
-        "listen", "upstream", "cache", "touch", "sessions", "hold", "journal", "admin", "log",
+        "listen",
+        "upstream",
+        "cache",
+        "touch",
+        "sessions",
+        "hold",
+        "journal",
+        "durability",
+        "admin",
+        "log",
         "shutdown",
     ];
     let probe: String = sections
