@@ -108,12 +108,16 @@ impl Sampler {
             if !ticked && asked.ticket == questions.newest {
                 continue;
             }
-            match questions.ask(asked).await {
-                // A replica: the control plane learns of it elsewhere.
+            let answered = match questions.before.take() {
+                // INFO is not worth its cost each time: some times a second it tells the rest.
+                Some(before) if !ticked && asked.waits => questions.wait(asked, before).await,
+                _ => questions.ask(asked, generation).await,
+            };
+            match answered {
                 Ok(None) => {}
-                Ok(Some((told, replicated))) => {
-                    let sample = read(asked, generation, told, replicated);
-                    self.data.sampled(sample).await;
+                Ok(Some(sample)) => {
+                    self.data.sampled(sample.clone()).await;
+                    questions.before = questions.waits_behind_push().then_some(sample);
                 }
                 Err(Failure::Refused { code }) => {
                     if !std::mem::replace(&mut refused, true) {
@@ -142,6 +146,8 @@ struct Questions {
     /// The newest ticket that was in hand.
     newest: Ticket,
     reach: Reach,
+    /// What was told the last time, where WAIT can tell the next.
+    before: Option<Sample>,
 }
 
 impl Questions {
@@ -154,15 +160,55 @@ impl Questions {
             wanted,
             newest: 0,
             reach: Reach::new(wanted),
+            before: None,
+        }
+    }
+
+    /// Tells whether WAIT waits for all that was in the stream before the push in front of it.
+    fn waits_behind_push(&self) -> bool {
+        self.barrier == Barrier::Shards || self.waits_for_all
+    }
+
+    /// Has as many replicas acknowledge as are wanted, and asks nothing more: the connection leads to the process that has told
+    /// what was `before`, so its history is the same.
+    ///
+    /// # Errors
+    /// The connection's end.
+    async fn wait(&mut self, asked: Asked, before: Sample) -> Result<Option<Sample>, Failure> {
+        self.newest = asked.ticket;
+        let (push, wait) = (self.push(), wait(self.wanted));
+        let mut first = self.link.clone();
+        let (pushed, waited) = tokio::join!(first.ask(&push), self.link.ask(&wait));
+        match (pushed, waited) {
+            (Ok(_), Ok(Value::Int(count))) => {
+                let count = usize::try_from(count).unwrap_or(0);
+                let replicated = self.reach.waited(asked.ticket, count);
+                Ok(Some(Sample {
+                    replicated,
+                    ..before
+                }))
+            }
+            // Something has changed, its role or our rights: INFO is asked the next time.
+            (Ok(_) | Err(Failure::Refused { .. }), Ok(_) | Err(Failure::Refused { .. })) => {
+                Ok(None)
+            }
+            (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        }
+    }
+
+    fn push(&self) -> Cmd {
+        match self.barrier {
+            Barrier::Shards => words(&["SPUBLISH", BARRIER_CHANNEL, ""]),
+            Barrier::Ping => words(&["PING"]),
         }
     }
 
     /// Has replicas acknowledge, and asks how far all are, and up to which ticket enough of them have everything; `None` where it
-    /// is no primary.
+    /// is no primary, of which the control plane learns elsewhere.
     ///
     /// # Errors
     /// [`Failure::Refused`] where it does not say; all others are the connection's end.
-    async fn ask(&mut self, asked: Asked) -> Result<Option<(Stream, Ticket)>, Failure> {
+    async fn ask(&mut self, asked: Asked, generation: u64) -> Result<Option<Sample>, Failure> {
         self.newest = asked.ticket;
         let info = words(&["INFO", "replication"]);
         // Who waits is waited for with those who are enough; else with all, whom the journal wants to hear of.
@@ -179,7 +225,7 @@ impl Questions {
         let replicated = self
             .reach
             .told(asked.ticket, waited, told.offset, acknowledged);
-        Ok(Some((told, replicated)))
+        Ok(Some(read(asked, generation, told, replicated)))
     }
 
     /// Has so many replicas acknowledge, then asks; says how many have, where that can be told.
@@ -188,16 +234,12 @@ impl Questions {
         replicas: usize,
         info: &Cmd,
     ) -> Result<(Value, Option<usize>), Failure> {
-        let push = match self.barrier {
-            Barrier::Shards => words(&["SPUBLISH", BARRIER_CHANNEL, ""]),
-            Barrier::Ping => words(&["PING"]),
-        };
-        let wait = words(&["WAIT", &replicas.to_string(), WAIT_MS]);
+        let (push, wait) = (self.push(), wait(replicas));
         let (mut first, mut second) = (self.link.clone(), self.link.clone());
         let (pushed, waited, told) =
             tokio::join!(first.ask(&push), second.ask(&wait), self.link.ask(info));
         let behind = match pushed {
-            Ok(_) => self.barrier == Barrier::Shards || self.waits_for_all,
+            Ok(_) => self.waits_behind_push(),
             Err(Failure::Refused { .. }) => {
                 self.barrier = Barrier::Ping;
                 self.waits_for_all = self.is_old().await?;
@@ -241,6 +283,10 @@ fn read(asked: Asked, generation: u64, told: Stream, replicated: Ticket) -> Samp
         offset: told.offset,
         replicated,
     }
+}
+
+fn wait(replicas: usize) -> Cmd {
+    words(&["WAIT", &replicas.to_string(), WAIT_MS])
 }
 
 fn words(words: &[&str]) -> Cmd {

@@ -31,6 +31,15 @@ impl Reach {
         }
     }
 
+    /// Takes in an answer of WAIT alone: so many replicas have what was asked with this `ticket` in hand. Returns the newest ticket
+    /// that enough replicas have.
+    pub fn waited(&mut self, ticket: Ticket, count: usize) -> Ticket {
+        if count >= self.replicas {
+            self.reached = self.reached.max(ticket);
+        }
+        self.reached
+    }
+
     /// Takes in an answer: how many replicas have what was asked with this `ticket` in hand, where WAIT can tell, how far the stream
     /// was then, and what each replica has acknowledged. Returns the newest ticket that enough replicas have.
     pub fn told(
@@ -42,9 +51,10 @@ impl Reach {
     ) -> Ticket {
         let mut acknowledged: Vec<i64> = acknowledged.collect();
         acknowledged.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
-        if waited.is_some_and(|count| count >= self.replicas) {
-            self.reached = self.reached.max(ticket);
-        } else if let Some(enough) = acknowledged.get(self.replicas - 1) {
+        let reached = self.waited(ticket, waited.unwrap_or(0));
+        if reached < ticket
+            && let Some(enough) = acknowledged.get(self.replicas - 1)
+        {
             let mut covered = self.questions.iter().rev();
             let last = covered.find(|(_, at)| at <= enough);
             self.reached = self.reached.max(last.map_or(0, |(ticket, _)| *ticket));
@@ -72,6 +82,7 @@ mod tests {
         assert_eq!(reach.told(3, Some(2), 110, none()), 3);
         assert_eq!(reach.told(5, Some(1), 120, none()), 3);
         assert_eq!(reach.told(6, Some(9), 130, none()), 6);
+        assert_eq!((reach.waited(7, 1), reach.waited(7, 2)), (6, 7));
         assert!(reach.questions.is_empty());
     }
 

@@ -163,11 +163,13 @@ impl Samples {
         if *era.replid.get_or_insert_with(|| sample.replid.clone()) != sample.replid {
             return false;
         }
-        if era.samples.len() == SAMPLES_MAX {
-            era.samples.pop_front();
-        }
-        if sample.newest >= era.first {
-            era.samples.push_back((sample.newest, sample.offset));
+        let point = (sample.newest, sample.offset);
+        // One that tells only who waits no more repeats the one before.
+        if sample.newest >= era.first && era.samples.back() != Some(&point) {
+            if era.samples.len() == SAMPLES_MAX {
+                era.samples.pop_front();
+            }
+            era.samples.push_back(point);
         }
         if let Some(acknowledged) = sample.acknowledged {
             era.unconfirmed = era.unconfirmed.max(era.acknowledged_by(acknowledged));
@@ -386,6 +388,10 @@ mod tests {
             samples.take(sample(at, at as i64, Some(0)));
         }
         assert_eq!(samples.eras[0].samples.len(), SAMPLES_MAX);
+        for _ in 0..SAMPLES_MAX {
+            samples.take(sample(4_999, 4_999, Some(0)));
+        }
+        assert_eq!(samples.eras[0].samples.front(), Some(&(3_976, 3_976)));
         samples.take(sample(5_000, 5_000, Some(4_999)));
         assert_eq!(samples.at_risk(1, 5_000), 1);
         for generation in 1..100 {
