@@ -22,11 +22,13 @@ use crate::id::ClientId;
 use crate::journal::Seq;
 use crate::journal::waits::{Group, Waits};
 use crate::metrics::{Durable, ErrorKind};
-use crate::resp::{Scanner, Words, value};
+use crate::resp::frame::Run;
+use crate::resp::{FrameError, Scanner, Words, value};
 
 use super::Proxy;
 use super::journalled::Acknowledged;
 use super::owed::split;
+use super::replies::HELD_BACK_MAX;
 
 /// A null in the place of an array, by which EXEC, and who waited for an element, say that nothing was done.
 const NOTHING_DONE: &[u8] = b"*-1\r\n";
@@ -253,6 +255,20 @@ impl Proxy {
             .map(|durability| durability.started);
         let now = started.map_or(Duration::ZERO, |started| self.now - started);
         now.saturating_sub(since)
+    }
+}
+
+/// Passes over replies that wait for replicas: whole ones, or a part of one that is too large to wait for its end.
+#[cold]
+pub(super) fn run_waiting(
+    scanner: &mut Scanner,
+    bytes: &[u8],
+    frames_max: u32,
+) -> Result<Run, FrameError> {
+    let whole = scanner.run_whole(bytes, frames_max, usize::MAX)?;
+    match whole.consumed {
+        0 => scanner.run_whole(bytes, 1, HELD_BACK_MAX),
+        _ => Ok(whole),
     }
 }
 

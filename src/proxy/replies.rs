@@ -1,16 +1,13 @@
 //! From a link's bytes to clients: each frame goes to whom it is awaited by, in order.
 
-use std::sync::Arc;
-
-use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
-use crate::id::{ClientId, LinkId};
+use crate::id::ClientId;
 use crate::metrics::{ClearCause, CloseCause};
-use crate::resp::frame::Run;
 use crate::resp::{FrameError, Scanner, value};
 use crate::upstream::link::{Awaited, Lane, What};
 
 use super::Proxy;
+use super::durable::run_waiting;
 use super::flights::{COLLECTED_MAX, Whole};
 use super::refusal::{Taking, before_refusal};
 
@@ -466,36 +463,6 @@ impl Proxy {
     pub(super) fn write_to_client(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
         write(self.clients[index as usize].output.writer(&mut self.pool));
         Self::touch_client(&mut self.clients, &mut self.dirty_clients, index);
-    }
-
-    /// A link is up: what the server said of itself is the newest truth.
-    pub fn greeted(&mut self, index: u32, facts: Option<ServerFacts>) {
-        let link = &self.links[index as usize];
-        let (lane, database) = (link.lane, link.database);
-        if let Some(facts) = facts
-            && self.facts.as_deref() != Some(&facts)
-        {
-            tracing::info!(server = %facts.server, version = %facts.version, "server greeted");
-            self.facts = Some(Arc::new(facts));
-            self.end_greeting();
-        }
-        if lane == Lane::Tracked && database == 0 {
-            self.became_reachable();
-        }
-        self.touch_link(LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        });
-    }
-}
-
-/// Passes over replies that wait for replicas: whole ones, or a part of one that is too large to wait for its end.
-#[cold]
-fn run_waiting(scanner: &mut Scanner, bytes: &[u8], frames_max: u32) -> Result<Run, FrameError> {
-    let whole = scanner.run_whole(bytes, frames_max, usize::MAX)?;
-    match whole.consumed {
-        0 => scanner.run_whole(bytes, 1, HELD_BACK_MAX),
-        _ => Ok(whole),
     }
 }
 
