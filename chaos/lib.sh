@@ -52,3 +52,21 @@ pid_of() {
 namespace_of() {
     ip netns identify "$1"
 }
+
+# The hosts of replicas and Sentinels, but for the primary's own at host:port.
+peers_of() {
+    (addresses replicas; addresses sentinels) | sed 's/:[0-9]*$//' | sort -u | grep -vxF "${1%:*}"
+}
+
+# Cuts a network namespace off from hosts, without a word to either side; who else reached it still does.
+cut_off() {
+    from=$1
+    shift
+    for peer in "$@"; do ip netns exec "$from" ip route add blackhole "$peer/32"; done
+}
+
+reconnect() {
+    from=$1
+    shift
+    for peer in "$@"; do ip netns exec "$from" ip route del blackhole "$peer/32" 2>/dev/null || true; done
+}

@@ -40,6 +40,8 @@ pub struct Config {
     pub journal: Journal,
     /// When a write is acknowledged.
     pub durability: Durability,
+    /// How those that another primary lacks are put back.
+    pub repair: Repair,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -59,6 +61,10 @@ impl Config {
             journal: Journal {
                 enabled: false,
                 ..Journal::default()
+            },
+            repair: Repair {
+                enabled: false,
+                ..Repair::default()
             },
             ..Self::default()
         }
@@ -95,6 +101,7 @@ impl Default for Config {
             hold: Hold::default(),
             journal: Journal::default(),
             durability: Durability::default(),
+            repair: Repair::default(),
             admin: Admin::default(),
             log: Log::default(),
             shutdown_grace: Duration::from_secs(10),
@@ -288,6 +295,8 @@ pub struct Journal {
     pub age_max: Duration,
     /// How long one is remembered that all replicas have.
     pub retain: Duration,
+    /// What becomes of writes whose reply does not tell what they left.
+    pub opaque: Opaque,
 }
 
 impl Default for Journal {
@@ -298,6 +307,57 @@ impl Default for Journal {
             records_max: 1_000_000,
             age_max: Duration::from_secs(300),
             retain: Duration::from_secs(60),
+            opaque: Opaque::Capture,
+        }
+    }
+}
+
+/// What becomes of writes whose reply does not tell what they left: of lists and sets, scripts, modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opaque {
+    /// The server is asked for it behind the write, in the same packet.
+    Capture,
+    /// It stays unknown, and is counted.
+    Ignore,
+    /// They are acknowledged when replicas have them.
+    Wait,
+}
+
+/// How acknowledged writes that another primary lacks are put back ([`crate::repair`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// Whether they are. It needs the journal, and Sentinels that name the primary.
+    pub enabled: bool,
+    /// What the names of its keys on the server begin with.
+    pub prefix: String,
+    /// How long a round lasts at most; `None` = as long as a hold, and [`Hold::MARGIN`], but not less than
+    /// [`Repair::WINDOW`].
+    pub window: Option<Duration>,
+    /// How long before a hold what was written is compared.
+    pub recheck: Duration,
+    /// How long what depends on other sidecars' writes waits for their reports.
+    pub peer_wait: Duration,
+    /// How much older than the newest a sidecar's heartbeat may be for it to be waited for.
+    pub peer_timeout: Duration,
+    /// Whether cached sessions are put back on a primary that has lost all data.
+    pub reseed_from_cache: bool,
+}
+
+impl Repair {
+    /// The least time of a round.
+    pub const WINDOW: Duration = Duration::from_secs(30);
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prefix: "gripfast:".into(),
+            window: None,
+            recheck: Duration::from_secs(10),
+            peer_wait: Duration::from_millis(250),
+            peer_timeout: Duration::from_secs(5),
+            reseed_from_cache: true,
         }
     }
 }

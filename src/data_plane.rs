@@ -49,7 +49,7 @@ pub enum Message {
     Sampled(Sample),
     /// Show what the journal remembers, for tests.
     #[cfg(test)]
-    Remembered(oneshot::Sender<Vec<(String, String)>>),
+    Remembered(oneshot::Sender<Vec<(bool, String, String)>>),
     /// Take no new clients or requests, answer what is in flight, close, and end the thread.
     Drain,
 }
@@ -146,9 +146,17 @@ impl Handle {
         let _ = self.messages.send(Message::Sampled(sample)).await;
     }
 
-    /// Returns what the journal remembers: requests, words between blanks, and how their replies begin.
+    /// Returns the writes that the journal remembers: requests, words between blanks, and how their replies begin.
     #[cfg(test)]
     pub async fn remembered(&self) -> Vec<(String, String)> {
+        let all = self.journalled().await.into_iter();
+        let writes = all.filter(|(is_look, ..)| !is_look);
+        writes.map(|(_, request, reply)| (request, reply)).collect()
+    }
+
+    /// Returns all that the journal remembers, in order, and of each whether it is a look.
+    #[cfg(test)]
+    pub async fn journalled(&self) -> Vec<(bool, String, String)> {
         let (answer, remembered) = oneshot::channel();
         let _ = self.messages.send(Message::Remembered(answer)).await;
         remembered.await.expect("the data thread lives")

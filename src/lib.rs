@@ -14,7 +14,7 @@
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
 //!  pure, used by the data path:  failover, journal ─► command (what a command means) ─► resp (where a frame ends)
-//!  pure, to be used by it next:  repair (who wrote last, after a failover) ─► command, resp
+//!  pure, to be used by it next:  repair (what was written last, after a failover) ─► journal
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -65,7 +65,7 @@
 //! # Life of an acknowledged write
 //! 1. When it is sent, its link notes where its bytes stand and when that was ([`upstream::link::Write`]); when it is answered,
 //!    those bytes and the beginning of the reply are copied into the [`journal`], in the turn in which its client hears of
-//!    it (`proxy::journalled`). A transaction is one record.
+//!    it (`proxy::journalled`). A transaction is one record. What its reply does not tell is asked behind it (`proxy::looks`).
 //! 2. While records are at risk, the control thread asks the primary every 50 ms how far its replicas are
 //!    (`control_plane::sampler`). What it is told confirms the records that were acknowledged before it asked, once every
 //!    replica has what the primary's stream had then.

@@ -12,6 +12,7 @@ mod hold;
 mod journal;
 mod labels;
 mod process;
+mod repair;
 mod topology;
 
 use std::fmt::Write;
@@ -24,10 +25,11 @@ pub use hold::HoldCounters;
 pub use journal::{DurabilityCounters, JournalCounters};
 pub use labels::{
     ClearCause, CloseCause, DialOutcome, Durable, ErrorKind, Eviction, Fate, HoldReason, Lane,
-    Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side,
-    SwitchReason, Touched, TtlFinding, Verified,
+    Looked, LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState,
+    SessionRead, Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 pub use process::Process;
+pub use repair::RepairCounters;
 pub use topology::{TopologyGauges, TopologyMetrics};
 
 /// Which content type [`Recorder::render`] has.
@@ -83,6 +85,8 @@ pub struct Counters {
     pub journal: JournalCounters,
     /// Replies that wait for replicas.
     pub durability: DurabilityCounters,
+    /// What was put back.
+    pub repair: RepairCounters,
     /// Turns of the loop.
     pub loop_turns: u64,
     /// Client connections open now.
@@ -153,6 +157,7 @@ impl Recorder {
             hold: hold::HoldMetrics::new(self),
             journal: journal::JournalMetrics::new(self),
             durability: journal::DurabilityMetrics::new(self),
+            repair: repair::RepairMetrics::new(self),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
             links_open: self.gauges(&definitions::LINKS),
@@ -247,6 +252,7 @@ pub struct DataMetrics {
     hold: hold::HoldMetrics,
     journal: journal::JournalMetrics,
     durability: journal::DurabilityMetrics,
+    repair: repair::RepairMetrics,
     loop_turns: Counter,
     clients_open: Gauge,
     links_open: [Gauge; Lane::LINKS.len()],
@@ -270,6 +276,7 @@ impl DataMetrics {
         self.hold.flush(&counters.hold);
         self.journal.flush(&counters.journal);
         self.durability.flush(&counters.durability);
+        self.repair.flush(&counters.repair);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);
         for (gauge, links) in self.links_open.iter().zip(counters.links_open) {

@@ -92,6 +92,7 @@ fn shipped_file_shows_and_explains_every_key() {
         "hold",
         "journal",
         "durability",
+        "repair",
         "admin",
         "log",
         "shutdown",

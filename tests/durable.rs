@@ -52,11 +52,13 @@ fn signal(servers: &[Server], signal: &str) {
 
 fn before(cluster: &Cluster, replicas: usize) -> Wishes {
     let milliseconds = TIMEOUT.as_millis();
-    let section = format!(
-        "durability: {{mode: replicated, replicas: {replicas}, timeout_ms: {milliseconds}, on_timeout: error}}"
+    let lines = format!(
+        "mode: replicated, replicas: {replicas}, timeout_ms: {milliseconds}, on_timeout: error"
     );
     let wishes = Sidecar::before_sentinels(&cluster.sentinel_ports());
-    wishes.yaml(&section).announce("sentinel cannot be asked")
+    wishes
+        .durability(&lines)
+        .announce("sentinel cannot be asked")
 }
 
 fn each_version(test: impl Fn(&Version)) {
@@ -207,7 +209,7 @@ fn what_was_acknowledged_survives_the_primary_and_without_it_would_not() {
         assert!(acknowledged >= WRITERS, "{acknowledged}");
         assert_eq!(lost, 0);
         let (acknowledged, lost) = lose_the_primary(version, |cluster| {
-            Sidecar::before_sentinels(&cluster.sentinel_ports()).yaml("journal: {enabled: false}")
+            Sidecar::before_sentinels(&cluster.sentinel_ports()).journal("enabled: false")
         });
         eprintln!("async: {acknowledged} acknowledged, {lost} lost");
         assert!(lost > 0, "the fault did not happen");

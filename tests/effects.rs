@@ -1,11 +1,13 @@
 //! What is said of acknowledged writes is true of the server: requests by chance are run on a real server, their effects are
 //! read off the replies and folded, and each key that a request concerns is then compared with what the server holds.
 //!
-//! Four runs:
+//! Five runs:
 //! - *Plain*: from an empty server, nothing ends by itself and every effect can be worked out: everything must be known, and
 //!   be as the server has it.
 //! - *Rough*: deadlines pass meanwhile, and some effects are opaque: whatever is stated must be true.
 //! - *Unknown*: as rough, from a server of which nothing is known.
+//! - *Looks*: as plain, from an empty server of which nothing is known, and what a reply leaves open is asked behind it: then everything
+//!   that was written must be known.
 //! - *Strangers*: as plain, and others write unseen: what a reply proves by itself must be true.
 //!
 //! `GRIPFAST_TEST_EFFECTS` sets how many requests each run has for each server version.
@@ -15,6 +17,7 @@
     reason = "a test fails by panicking and tells by printing"
 )]
 
+#[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "effects/actual.rs"]
 mod actual;
 #[path = "effects/commands.rs"]
@@ -31,11 +34,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use commands::{Maker, Mix};
+use gripfast::command::leaves::{Look, keys_to_look_at, look};
 use gripfast::command::table::Table;
+use gripfast::command::written::Written;
 use gripfast::journal::{
     Before, Change, Deadline, Effect, Image, Keyspace, Moment, ScoreChange, Seen, Was, Write,
     block_effects, effects,
 };
+use gripfast::resp::{Parsed, Words, parse};
 use harness::{Client, Random, Server, encode, escape};
 
 /// Requests of each run when nothing else is asked for.
@@ -60,6 +66,8 @@ struct Run {
     is_known: bool,
     /// Others write, too, unseen.
     has_strangers: bool,
+    /// What replies leave open is asked for.
+    has_looks: bool,
     spoil: Spoil,
 }
 
@@ -68,12 +76,13 @@ impl Run {
         mix: Mix::Plain,
         is_known: true,
         has_strangers: false,
+        has_looks: false,
         spoil: |_| (),
     };
 
     /// Nothing is open from the start, and nothing gets so.
     fn must_know_all(self) -> bool {
-        self.is_known && self.mix == Mix::Plain && !self.has_strangers
+        (self.is_known || self.has_looks) && self.mix == Mix::Plain && !self.has_strangers
     }
 }
 
@@ -87,6 +96,8 @@ struct Stage {
     dump: Vec<u8>,
     database: u32,
     known: Keyspace,
+    /// Keys of which everything was known once, or asked.
+    made: BTreeSet<(u32, String)>,
     /// The largest doubt so far: deadlines were counted with it.
     doubt: i64,
     wall: i64,
@@ -118,6 +129,7 @@ impl Stage {
             dump,
             database: 0,
             known: Keyspace::empty(),
+            made: BTreeSet::new(),
             doubt: 1,
             wall: 0,
             story: Vec::new(),
@@ -140,9 +152,12 @@ impl Stage {
         self.client.ask("SELECT 0");
         self.database = 0;
         self.story.clear();
+        self.made.clear();
         self.wall = actual::millis(&self.watchers[0].call(&["TIME"]));
         self.known = Keyspace::empty();
-        if !run.is_known {
+        if run.has_looks {
+            self.known = Keyspace::unknown();
+        } else if !run.is_known {
             for _ in 0..30 {
                 let request = self.maker(run.mix).request();
                 self.client.call(&request);
@@ -196,7 +211,7 @@ impl Stage {
         } else {
             1
         };
-        let mut requests: Vec<_> = (0..count).map(|_| self.maker(run.mix).request()).collect();
+        let mut requests: Vec<_> = (0..count).map(|_| self.request(run)).collect();
         if is_block {
             requests.insert(0, vec![b"MULTI".to_vec()]);
             requests.push(vec![b"EXEC".to_vec()]);
@@ -215,6 +230,7 @@ impl Stage {
             request: &request,
             reply,
             moment,
+            fields_last: false,
         };
         let mut found = match is_block {
             true => block_effects(&write, &self.known),
@@ -243,15 +259,82 @@ impl Stage {
         if run.has_strangers {
             return Ok(());
         }
-        // A key about which nothing was said has not changed.
-        concerned.insert((
-            self.random.below(2) as u32,
-            (*self.random.pick(&KEYS)).into(),
-        ));
+        if run.has_looks {
+            self.look_behind(&requests);
+        } else {
+            // A key about which nothing was said has not changed.
+            concerned.insert((
+                self.random.below(2) as u32,
+                (*self.random.pick(&KEYS)).into(),
+            ));
+        }
         let mut faults = concerned
             .into_iter()
             .filter_map(|(database, key)| self.compare(run, database, &key));
         faults.next().map_or(Ok(()), Err)
+    }
+
+    /// Makes a request; where looks are asked for one that stays in its database, since they can't be asked of others.
+    fn request(&mut self, run: Run) -> Vec<Vec<u8>> {
+        const LEAVING: [&[u8]; 4] = [b"SELECT", b"MOVE", b"SWAPDB", b"COPY"];
+        loop {
+            let request = self.maker(run.mix).request();
+            if !run.has_looks || !LEAVING.contains(&request[0].as_slice()) {
+                return request;
+            }
+        }
+    }
+
+    /// Asks behind requests what their replies leave open, and folds it in; what a payload would tell is read by other means.
+    fn look_behind(&mut self, requests: &[Vec<Vec<u8>>]) {
+        for request in requests {
+            let bytes = encode(request);
+            let mut words = Words::default();
+            assert!(matches!(parse(&bytes, &mut words), Parsed::Whole(_)));
+            let command = self.table.find(&request[0]);
+            let Some(asked) = look(&command, &bytes, &words) else {
+                continue;
+            };
+            let Written::Words(keys) = keys_to_look_at(&command, &bytes, &words) else {
+                continue;
+            };
+            for key in keys {
+                let name = String::from_utf8(request[key].clone()).unwrap();
+                self.made.insert((self.database, name));
+                match asked {
+                    Look::Payload => self.read_payload(&request[key]),
+                    Look::Fields => self.read_open(&["HLEN", "PTTL"], &request[key]),
+                    Look::Deadline => self.read_open(&["PTTL"], &request[key]),
+                }
+            }
+        }
+    }
+
+    fn read_open(&mut self, names: &[&str], key: &[u8]) {
+        for name in names {
+            let look = vec![name.as_bytes().to_vec(), key.to_vec()];
+            let (replies, moment) = self.send(std::slice::from_ref(&look));
+            let write = Write {
+                table: &self.table,
+                database: self.database,
+                request: &encode(&look),
+                reply: &replies[0],
+                moment,
+                fields_last: false,
+            };
+            for effect in effects(&write, &self.known) {
+                self.story.push(format!("  {effect:?}"));
+                self.known.apply(&effect, moment);
+            }
+        }
+    }
+
+    fn read_payload(&mut self, key: &[u8]) {
+        let watcher = &mut self.watchers[self.database as usize];
+        let name = std::str::from_utf8(key).unwrap();
+        let (actual, ..) = actual::read(watcher, name, self.has_field_deadlines);
+        let image = actual::image(actual.as_ref());
+        self.known.learn(self.database, key, image);
     }
 
     /// Tells whether the first key of a request is there.
@@ -300,8 +383,13 @@ impl Stage {
         let image = self.known.image(database, key.as_bytes()).into_owned();
         let is_all = image.whole().is_some() || image == Image::Absent;
         self.statements[usize::from(is_all)] += 1;
+        if is_all {
+            self.made.insert((database, key.into()));
+        }
+        let was_made = self.made.contains(&(database, key.into()));
+        let is_due = run.must_know_all() && (!run.has_looks || was_made);
         let fault = match actual::fault(&image, actual.as_ref(), moment) {
-            None if run.must_know_all() && !is_all => "not everything is known".into(),
+            None if is_due && !is_all => "not everything is known".into(),
             fault => fault?,
         };
         Some(format!(
@@ -320,7 +408,7 @@ impl Stage {
                 return Err(format!("{}\n{fault}", self.story[told..].join("\n")));
             }
         }
-        if run.has_strangers {
+        if run.has_strangers || run.has_looks {
             return Ok(());
         }
         let mut all = everything();
@@ -360,6 +448,14 @@ fn on(name: &str) {
             Run {
                 is_known: false,
                 ..rough
+            },
+        ),
+        (
+            "looks",
+            Run {
+                is_known: false,
+                has_looks: true,
+                ..Run::PLAIN
             },
         ),
         (

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
     ALL, ClearCause, CloseCause, Counters, DialOutcome, DurabilityCounters, Durable, ErrorKind,
-    Eviction, Fate, HoldCounters, HoldReason, JournalCounters, Kind, Lane, Phase, Recorder,
-    RejectReason, SessionRead, Side, Touched, TtlFinding, Verified,
+    Eviction, Fate, HoldCounters, HoldReason, JournalCounters, Kind, Lane, Looked, LossCause,
+    Phase, Recorder, RejectReason, RepairCounters, SessionRead, Settled, Side, Touched, TtlFinding,
+    Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -180,7 +181,7 @@ fn flush_publishes_each_count_under_its_label() {
         cache_bytes: 7,
         links_announcing: 8,
         hold: HoldCounters {
-            holds: [171, 172, 173, 174, 175, 176, 177, 178, 179],
+            holds: [171, 172, 173, 174, 175, 176, 177, 178, 179, 180],
             held: 181,
             taken_back: 182,
             refused: 183,
@@ -194,6 +195,7 @@ fn flush_publishes_each_count_under_its_label() {
             added: 191,
             dropped: 192,
             missed: 193,
+            opaque: [201, 202],
             inherited: 198,
             in_doubt: 199,
             records: 194,
@@ -202,9 +204,15 @@ fn flush_publishes_each_count_under_its_label() {
             at_risk: 197,
         },
         durability: DurabilityCounters {
-            waits: [201, 202, 203],
-            waiting: 204,
+            waits: [221, 222, 223],
+            waiting: 224,
             last_us: 2_050_000,
+        },
+        repair: RepairCounters {
+            settled: [201, 202, 203, 204, 205, 206],
+            lost: [211, 212, 213, 214, 215],
+            reseeded: 216,
+            last_us: 250_000,
         },
         loop_turns: 90,
         clients_open: 5,
@@ -234,8 +242,10 @@ fn flush_publishes_each_count_under_its_label() {
         ("gripfast_journal_bytes", 195.0),
         ("gripfast_journal_oldest_seconds", 1.96),
         ("gripfast_writes_at_risk", 197.0),
-        ("gripfast_durability_waiting_writes", 204.0),
+        ("gripfast_durability_waiting_writes", 224.0),
         ("gripfast_durability_wait_seconds", 2.05),
+        ("gripfast_keys_reseeded_total", 216.0),
+        ("gripfast_repair_last_seconds", 0.25),
         ("gripfast_cache_invalidations_total", 120.0),
         ("gripfast_cache_oversized_total", 150.0),
         ("gripfast_cache_staleness_worst_seconds", 1.7),
@@ -249,12 +259,23 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 19] = [
+    let labelled: [(&str, &[&str], &[u64]); 22] = [
+        ("gripfast_journal_opaque_total", Looked::NAMES, &[201, 202]),
         ("gripfast_writes_at_switch_total", Fate::NAMES, &[198, 199]),
         (
             "gripfast_durability_waits_total",
             Durable::NAMES,
             &counters.durability.waits,
+        ),
+        (
+            "gripfast_writes_settled_total",
+            Settled::NAMES,
+            &counters.repair.settled,
+        ),
+        (
+            "gripfast_writes_lost_total",
+            LossCause::NAMES,
+            &counters.repair.lost,
         ),
         (
             "gripfast_holds_total",

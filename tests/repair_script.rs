@@ -21,6 +21,8 @@ mod costs;
 mod harness;
 #[path = "repair_script/rounds.rs"]
 mod rounds;
+#[path = "repair_script/server.rs"]
+mod server;
 #[path = "repair_script/stage.rs"]
 mod stage;
 
@@ -128,11 +130,68 @@ fn refuses(version: &Version) {
     stage::assert_same_marks(&after.marks, &case.marks, "as they were");
 }
 
+/// Of a payload [`decide`] knows no fields. The script does what is newer to those of a hash: what others left pending, and what
+/// the record has on top.
+fn looks_into_a_payload(version: &Version) {
+    use bytes::Bytes;
+    use gripfast::repair::key::{Content, Whole};
+    use gripfast::repair::marks::{Marks, Slot};
+    use gripfast::repair::record::{Base, Component, FieldWrite, Record, Verdict};
+    use gripfast::repair::stamp::Stamp;
+    let mut random = Random::new(2);
+    let mut stage = Stage::new(version);
+    let mut case = Maker::new(&mut random, stage.now(), &stage.payloads).open_case();
+    let stamp = |after| Stamp(case.now.0 + after);
+    fn own<T>(stamp: Stamp, write: T) -> Component<T> {
+        Component {
+            stamp,
+            is_inherited: false,
+            write,
+        }
+    }
+    let set = |value: &'static str| FieldWrite::Set(Bytes::from_static(value.as_bytes()));
+    let pending = Slot {
+        stamp: stamp(1),
+        is_written: false,
+        pending: Some(set("3")),
+    };
+    let whole = Whole {
+        content: Content::Opaque(stage.hash.clone()),
+        deadline: None,
+    };
+    let fields = [
+        (Bytes::from_static(b"f"), own(stamp(2), FieldWrite::Remove)),
+        (Bytes::from_static(b"h"), own(stamp(2), set("4"))),
+    ];
+    let record = Record {
+        base: Some(own(stamp(0), Base::Value(whole))),
+        fields: fields.into(),
+        ..Record::default()
+    };
+    case.key = None;
+    case.marks = Marks {
+        fields: [(Bytes::from_static(b"g"), pending)].into(),
+        ..Marks::default()
+    };
+    case.record = record;
+    let (_, after, frame) = stage.repair(&case);
+    let (_, verdicts) = reply::repaired(&frame, &case.record).expect("an answer");
+    let all = verdicts
+        .base
+        .into_iter()
+        .chain(verdicts.fields.into_values());
+    assert_eq!(all.collect::<Vec<_>>(), [Verdict::Repaired; 3], "{KEY}");
+    let pairs = [("g", "3"), ("h", "4")].map(|(name, value)| (name.into(), value.into()));
+    let content = Content::Hash(pairs.into());
+    assert_eq!(after.key.map(|whole| whole.content), Some(content));
+}
+
 fn all(name: &str) {
     let Some(version) = version(name) else { return };
     repairs(&version);
     marks(&version);
     refuses(&version);
+    looks_into_a_payload(&version);
     rounds::all(&version);
 }
 

@@ -34,8 +34,7 @@ const PLAN: Plan = Plan {
 
 /// The topology part of `/status`.
 fn topology(sidecar: &Sidecar) -> Value {
-    let (_, body) = sidecar.admin("/status").expect("the admin port answers");
-    let status: Value = serde_json::from_str(&body).expect("JSON");
+    let status = sidecar.status().expect("the admin port answers");
     status["upstream"]["topology"].clone()
 }
 

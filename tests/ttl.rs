@@ -276,8 +276,8 @@ impl Stage {
                 self.judged
                     .send(&[MULTI, &encode(request), &behind].concat());
                 let frames: Vec<_> = (0..replies).map(|_| self.judged.frame()).collect();
-                match exec::read(&frames.concat()) {
-                    Some(Outcome::Answered { reply, given }) => {
+                match exec::read(&frames.concat(), 0) {
+                    Some(Outcome::Answered { reply, given, .. }) => {
                         report.reply = reply.to_vec();
                         report.no_expiry += given;
                     }
@@ -661,8 +661,8 @@ fn incr(client: &mut Client, rules: &Rules) -> String {
     client.send(&[MULTI, &encode(&request), &behind].concat());
     let frames: Vec<_> = (0..replies).map(|_| client.frame()).collect();
     assert!(client.ask("GET s:n") != "+QUEUED");
-    match exec::read(&frames.concat()) {
-        Some(Outcome::Answered { reply, given }) => {
+    match exec::read(&frames.concat(), 0) {
+        Some(Outcome::Answered { reply, given, .. }) => {
             format!("{} {given}", escape(&reply[..reply.len().min(7)]))
         }
         Some(Outcome::NotRun) => "not run".into(),

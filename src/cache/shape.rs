@@ -36,6 +36,11 @@ pub fn has_right_length(read: CachedRead, words: usize) -> bool {
     }
 }
 
+/// Tells whether a read with so many words is one of one key, as the server wants it.
+pub fn is_of_one_key(read: CachedRead, words: usize) -> bool {
+    read != CachedRead::MGet && has_right_length(read, words)
+}
+
 /// Tells whether a reply (as it comes over RESP3) says that the key exists, if it says anything about that.
 pub fn exists(read: u8, reply: &[u8]) -> Option<bool> {
     let is = |other: CachedRead| read == other as u8;

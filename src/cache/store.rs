@@ -130,6 +130,19 @@ impl MokaStore {
         key.len() + kept.shape.len() + kept.reply.len() <= self.limits.entry_bytes_max
     }
 
+    /// Returns all replies that are kept, with their keys.
+    pub fn all(&self) -> impl Iterator<Item = (Bytes, Kept)> {
+        let alive = self
+            .cache
+            .iter()
+            .filter(|(_, replies)| replies.cleared == self.cleared);
+        alive.flat_map(|(key, replies)| {
+            let key = Bytes::copy_from_slice(&key);
+            let list: Vec<Kept> = replies.list.to_vec();
+            list.into_iter().map(move |kept| (key.clone(), kept))
+        })
+    }
+
     /// Gives back the memory of what has expired or was removed; to be called some times a second, for when there are no
     /// requests that do it.
     pub fn tick(&mut self) {

@@ -3,7 +3,9 @@
 mod catalog;
 pub mod facts;
 pub mod keys;
+pub mod leaves;
 pub mod local;
 pub mod table;
 pub mod time;
 pub mod ttl;
+pub mod written;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::catalog::{CACHED, ROWS, TOUCHES};
+use super::leaves::{Leaves, Look, leaves, unlisted};
 
 /// What a command does to keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +155,8 @@ pub struct Command {
     pub cached: Option<CachedRead>,
     /// Whether it may be a touch: a request that only moves a deadline.
     pub touch: Touch,
+    /// How much of what it leaves its reply tells.
+    pub leaves: Leaves,
 }
 
 const UNKNOWN: Command = Command {
@@ -167,6 +170,7 @@ const UNKNOWN: Command = Command {
     },
     cached: None,
     touch: Touch::No,
+    leaves: Leaves::Open(Look::Payload),
 };
 
 /// Longest command name of the static table, with room to grow.
@@ -206,6 +210,7 @@ impl Default for Table {
                     keys,
                     cached: cached(name),
                     touch: touch(name),
+                    leaves: leaves(name, access),
                 },
             ));
         }
@@ -245,6 +250,12 @@ impl Table {
     /// Takes the server's own table; it decides what the static one does not know.
     pub fn learn(&mut self, server: Arc<ServerCommands>) {
         self.server = Some(server);
+    }
+
+    /// Tells whether fields of a hash may have a deadline of their own, as far as is known of the server.
+    pub fn fields_may_expire(&self) -> bool {
+        let server = self.server.as_ref();
+        server.is_none_or(|server| server.by_name.contains_key(&b"hexpire"[..]))
     }
 
     fn find_at_server(&self, name: &[u8]) -> Command {
@@ -333,6 +344,7 @@ impl ServerCommand {
             },
             cached: None,
             touch: Touch::No,
+            leaves: unlisted(access),
         }
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let hold = session::hold(&mut root, &mut findings);
     let journal = session::journal(&mut root, &upstream.source, &mut findings);
     let durability = durability::durability(&mut root, &journal, &mut findings);
+    let repair = session::repair(&mut root, &upstream.source, &journal, &mut findings);
     let admin = admin(&mut root, &mut findings);
     let log = log(&mut root, &mut findings);
     let shutdown_grace = shutdown(&mut root, &mut findings);
@@ -88,6 +89,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
         hold,
         journal,
         durability,
+        repair,
         admin,
         log,
         shutdown_grace,

@@ -39,8 +39,9 @@ cache: {bytes: 1048576, entry_bytes_max: 1024, ttl_s: 20, ttl_untracked_ms: 0, m
 touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
 hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0, ask_replica: true}
-journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9}
+journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9, opaque: ignore}
 durability: {mode: replicated, replicas: 2, timeout_ms: 300, on_timeout: error, prefixes: {"log:": async, "auth:": replicated}}
+repair: {enabled: false, prefix: "gf:", window_ms: 40000, recheck_s: 11, peer_wait_ms: 12, peer_timeout_ms: 3000, reseed_from_cache: false}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
 shutdown: {grace_s: 3}
@@ -106,6 +107,16 @@ shutdown: {grace_s: 3}
             records_max: 7,
             age_max: Duration::from_secs(8),
             retain: Duration::from_secs(9),
+            opaque: Opaque::Ignore,
+        },
+        repair: Repair {
+            enabled: false,
+            prefix: "gf:".into(),
+            window: Some(Duration::from_millis(40_000)),
+            recheck: Duration::from_secs(11),
+            peer_wait: Duration::from_millis(12),
+            peer_timeout: Duration::from_millis(3000),
+            reseed_from_cache: false,
         },
         durability: Durability {
             mode: DurabilityMode::Replicated,
@@ -134,7 +145,7 @@ fn all_problems_are_reported_at_once_with_key_value_and_rule() {
         "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",
         "shutdown.grace_s: -1: must be a whole number of seconds from 0 to 3600",
-        "extra: [1]: unknown key; known here: admin, cache, durability, hold, journal, listen, log, sessions, shutdown, touch, upstream",
+        "extra: [1]: unknown key; known here: admin, cache, durability, hold, journal, listen, log, repair, sessions, shutdown, touch, upstream",
     ];
     assert_eq!(problems, expected);
 }
@@ -162,6 +173,10 @@ fn numbers_hold_their_bounds() {
         ("journal: {retain_s", 0, 3600),
         ("durability: {replicas", 1, 16),
         ("durability: {timeout_ms", 1, 600_000),
+        ("repair: {window_ms", 1_000, 3_600_000),
+        ("repair: {recheck_s", 1, 600),
+        ("repair: {peer_wait_ms", 0, 10_000),
+        ("repair: {peer_timeout_ms", 2_000, 60_000),
         ("shutdown: {grace_s", 0, 3600),
     ] {
         for fits in [low, high] {

@@ -221,9 +221,11 @@ impl DataPlane {
         let mut dirty = std::mem::take(&mut self.proxy.dirty_links);
         let mut drained = false;
         for index in dirty.drain(..) {
-            let Some(link) = self.proxy.links.get_mut(index as usize) else {
+            if !self.proxy.links.contains(index as usize) {
                 continue;
-            };
+            }
+            self.proxy.ask_looks(index);
+            let link = &mut self.proxy.links[index as usize];
             link.dirty = false;
             let Socket::Up(stream) = &mut link.socket else {
                 continue;

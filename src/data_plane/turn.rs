@@ -12,7 +12,7 @@ use super::{Inbox, Message, Primary, Report};
 use crate::config::Config;
 use crate::downstream::client::Stall;
 use crate::metrics::DataMetrics;
-use crate::proxy::Proxy;
+use crate::proxy::{Arrival, Proxy};
 use crate::reactor::{Bell, Ready, Token};
 use crate::seam::{Accept, Clock, Dial, Entropy};
 use crate::sentinel::topology::SwitchReason;
@@ -171,8 +171,16 @@ impl DataPlane {
             | SwitchReason::Failover
             | SwitchReason::Switchover
             | SwitchReason::LineageBreak => {
+                let arrival = match reason {
+                    SwitchReason::Start => Arrival::First,
+                    _ => Arrival::Switched {
+                        trouble_at: self.proxy.trouble_at(),
+                        lost_all: reason == SwitchReason::LineageBreak,
+                    },
+                };
                 self.proxy.switch_primary(address, run_id);
                 self.proxy.begin_era(generation, inheritance.as_ref());
+                self.proxy.begin_repair(arrival);
             }
         }
     }
@@ -300,6 +308,7 @@ impl DataPlane {
         self.proxy.count_hold();
         self.proxy.keep_journal_up();
         self.proxy.count_waits();
+        self.proxy.count_repair();
         let report = self.report();
         let counters = &mut self.proxy.counters;
         counters.clients_open = report.clients as u64;

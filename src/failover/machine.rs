@@ -12,7 +12,7 @@
 //!     │                               │ Shedding │                                    │
 //!     │                               └──────────┘                                    │
 //!     └───────────────────────────────────────────────────────────────────────────────┘
-//!                                   its link is up and checked
+//!                             its link is up and checked, and joined
 //! ```
 //!
 //! What is known is a set of [`Sign`]s; each event adds or takes away some, and the state follows from the set: none =
@@ -56,6 +56,8 @@ pub enum Sign {
     Superseded,
     /// There is no link to it.
     Unlinked,
+    /// It is not known yet what it lacks, and what others put back on it.
+    Unjoined,
     /// It takes no writes (READONLY, NOREPLICAS).
     RefusesWrites,
     /// It takes nothing (LOADING, MASTERDOWN …).
@@ -64,7 +66,7 @@ pub enum Sign {
 
 impl Sign {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unnamed,
         Self::Announced,
         Self::ObjectivelyDown,
@@ -72,6 +74,7 @@ impl Sign {
         Self::Changed,
         Self::Superseded,
         Self::Unlinked,
+        Self::Unjoined,
         Self::RefusesWrites,
         Self::RefusesAll,
     ];
@@ -85,6 +88,7 @@ impl Sign {
             | Self::Changed
             | Self::Superseded
             | Self::Unlinked
+            | Self::Unjoined
             | Self::RefusesAll => Scope::All,
         }
     }
@@ -99,6 +103,7 @@ impl Sign {
             Self::Changed => "the primary was demoted or restarted",
             Self::Superseded => "the Sentinels name another primary, which is not confirmed yet",
             Self::Unlinked => "there is no link to the primary",
+            Self::Unjoined => "the sidecars are about to agree on what the primary lacks",
             Self::RefusesWrites => "the primary takes no writes",
             Self::RefusesAll => "the primary takes no commands",
         }
@@ -143,6 +148,11 @@ impl Signs {
         self.0 == 0
     }
 
+    /// Tells whether there are none but these.
+    fn is_within(self, signs: &[Sign]) -> bool {
+        self.without(signs).is_empty()
+    }
+
     /// Returns those that are in it.
     pub fn iter(self) -> impl Iterator<Item = Sign> {
         Sign::ALL.into_iter().filter(move |sign| self.has(*sign))
@@ -173,6 +183,8 @@ pub enum Event {
     LinkUp,
     /// The first link was lost, or could not be opened.
     LinkLost,
+    /// It is known what other sidecars put back on the primary, or that it can't be known.
+    Joined,
     /// A reply said that this node takes no such request now.
     Refused(Scope),
     /// What is held has reached its bounds.
@@ -252,6 +264,8 @@ pub struct State {
     ended: Option<Time>,
     /// A primary was named since the hold began.
     named: bool,
+    /// Another primary is joined before it is served from.
+    joins: bool,
     /// When what was refused is tried again, and how often it was.
     retry_at: Option<Time>,
     retries: u32,
@@ -271,8 +285,9 @@ pub struct Effects {
 }
 
 impl State {
-    /// Starts without a link; in Sentinel mode without a primary.
-    pub fn new(named: bool, now: Time) -> Self {
+    /// Starts without a link; in Sentinel mode without a primary. Where it `joins`, each primary is joined before it is served
+    /// from.
+    pub fn new(named: bool, joins: bool, now: Time) -> Self {
         let first = match named {
             true => Sign::Unlinked,
             false => Sign::Unnamed,
@@ -282,11 +297,15 @@ impl State {
                 true => Phase::Connecting,
                 false => Phase::Holding,
             },
-            signs: Signs::of(&[first, Sign::Unlinked]),
+            signs: match joins {
+                true => Signs::of(&[first, Sign::Unlinked, Sign::Unjoined]),
+                false => Signs::of(&[first, Sign::Unlinked]),
+            },
             first,
             since: now,
             ended: None,
             named,
+            joins,
             retry_at: None,
             retries: 0,
         }
@@ -338,7 +357,9 @@ impl State {
             _ if next.signs.is_empty() => Phase::Serving,
             Phase::Shedding => Phase::Shedding,
             _ if over || event == Event::Full => Phase::Shedding,
-            _ if next.named && next.signs == Signs::of(&[Sign::Unlinked]) => Phase::Connecting,
+            _ if next.named && next.signs.is_within(&[Sign::Unlinked, Sign::Unjoined]) => {
+                Phase::Connecting
+            }
             _ => Phase::Holding,
         };
         let ended = self.phase != Phase::Serving && next.phase == Phase::Serving;
@@ -372,6 +393,7 @@ impl State {
             Event::Named => (Some(Unlinked), &Sign::ALL),
             Event::LinkUp => (None, &[Unlinked]),
             Event::LinkLost => (Some(Unlinked), &[]),
+            Event::Joined => (None, &[Unjoined]),
             Event::Refused(Scope::Writes) => (Some(RefusesWrites), &[]),
             Event::Refused(Scope::All) => (Some(RefusesAll), &[]),
             Event::Tick if self.retry_at.is_some_and(|at| at <= now) => {
@@ -379,10 +401,15 @@ impl State {
             }
             Event::Tick | Event::Full => (None, &[]),
         };
-        self.named |= event == Event::Named;
         self.signs = self.signs.without(take);
         if let Some(sign) = add {
             self.signs = self.signs.with(sign);
+        }
+        if event == Event::Named {
+            self.named = true;
+            if self.joins {
+                self.signs = self.signs.with(Unjoined);
+            }
         }
         let refused = self.signs.has(RefusesWrites) || self.signs.has(RefusesAll);
         self.retry_at = match (refused, self.retry_at) {

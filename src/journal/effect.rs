@@ -13,6 +13,9 @@
 //! - RESTORE: its deadline is known, its payload is not taken apart.
 //! - An error means that nothing was done, but for scripts, which may fail half-way.
 //!
+//! Of a reply only the beginning may have been kept. What a string begins like is enough for most; what follows in a
+//! transaction is not worked out then.
+//!
 //! Source: redis `src/t_string.c`, `t_hash.c`, `t_set.c`, `t_zset.c`, `expire.c`, `db.c`, `multi.c`.
 
 mod block;
@@ -25,6 +28,7 @@ mod numbers;
 mod opaque;
 mod options;
 mod reader;
+mod record;
 mod sets;
 mod sorted_sets;
 mod strings;
@@ -36,6 +40,7 @@ use crate::command::table::Table;
 
 pub use block::block_effects;
 use reader::Reader;
+pub use record::proven_effects;
 
 /// An acknowledged write: what was sent, what came back, and when the server ran it.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,8 @@ pub struct Write<'a> {
     pub reply: &'a [u8],
     /// When the server ran it.
     pub moment: Moment,
+    /// Whether no field of a hash had a deadline of its own then.
+    pub fields_last: bool,
 }
 
 /// What a write left.
@@ -144,6 +151,8 @@ pub struct Seen {
     pub deadline: Option<Deadline>,
     /// How many fields it has, with those that have just ended.
     pub length: Option<usize>,
+    /// All of its value, whatever its type, as DUMP writes it.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// What was done to a field.
@@ -204,6 +213,7 @@ impl Change {
         value: None,
         deadline: None,
         length: None,
+        payload: None,
     });
 
     /// Replaces a value and keeps the deadline.
@@ -239,6 +249,9 @@ impl Change {
                     .deadline
                     .filter(|deadline| other.deadline == Some(*deadline)),
                 length: one.length.filter(|length| other.length == Some(*length)),
+                payload: one
+                    .payload
+                    .filter(|payload| other.payload.as_ref() == Some(payload)),
             }),
             (
                 Self::Value { value, deadline },

@@ -1,7 +1,8 @@
 //! The journal: acknowledged writes, kept until replicas are known to have them, and for a while longer; and what they left. Pure.
 //!
 //! Redis acknowledges a write before any replica has it. So what was acknowledged through here is remembered: the request's
-//! bytes as they came, with the beginning of the reply. To copy them is all that the hot path does.
+//! bytes as they came, with the beginning of the reply. To copy them is all that the hot path does. Where the reply does not tell what
+//! the write left, reads of ours stand behind it and are remembered with it.
 //!
 //! ```text
 //!  acknowledged ─► Ring ─► at risk ──── a later sample's offset is acknowledged by every replica ───► confirmed
@@ -14,7 +15,7 @@
 //!
 //! What a write *left* is worked out afterwards, off the hot path: [`effects`] reads the effects of one write off its words and its
 //! reply, [`Keyspace`] folds them, in the order in which the server ran them, to what each key holds as far as it is known
-//! ([`Image`]). Repair will ask it; nothing does so yet but its tests.
+//! ([`Image`]). Repair asks for less, for what a write proves by itself ([`proven_effects`]): others write, too.
 //!
 //! # Invariant
 //! Whatever is stated of a key is true of the server, as long as only our own writes and the passing of time change it. What
@@ -34,7 +35,7 @@ pub mod waits;
 pub use collection::{Collection, Element, Field};
 pub use effect::{
     Change, Effect, FieldChange, KeyEffect, MemberChange, ScoreChange, Seen, Was, Write,
-    block_effects, effects,
+    block_effects, effects, proven_effects,
 };
 pub use image::{Deadline, Image, Moment, Parts, Value};
 pub use keyspace::{Before, Keyspace};

@@ -7,12 +7,20 @@ use super::{Micros, Seq};
 /// Bytes of a chunk; a larger record gets a chunk of its own.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Bytes of a reply that are kept: enough for a number, an error's first word, and the replies in a small transaction's
-/// EXEC.
+/// Bytes of the replies to several writes that are kept together.
 pub const REPLY_BYTES_MAX: usize = 512;
+
+/// Bytes of the reply to one write, or to a transaction's EXEC, that are kept: that of a GETDEL or a GETEX tells what was there.
+pub const SINGLE_REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the replies to reads behind writes that are kept: a DUMP is of use only whole.
+pub const LOOK_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes in front of each record.
 const HEADER_BYTES: usize = 24;
+
+/// Bits below the count: whole, is a look, fields last.
+const FLAG_BITS: u32 = 3;
 
 /// Bounds of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +31,7 @@ pub struct Bounds {
     pub records: usize,
 }
 
-/// Acknowledged writes that were sent together.
+/// Acknowledged writes that were sent together, or reads of ours behind them that tell what they left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// When they were sent, by the boot clock.
@@ -36,8 +44,22 @@ pub struct Record<'a> {
     pub request: &'a [u8],
     /// The replies; of one alone, how it begins; of a transaction that to EXEC.
     pub reply: &'a [u8],
-    /// Whether that is all of the reply; always so for several.
+    /// Whether that is all of the reply; always so for several, and for reads.
     pub whole: bool,
+    /// Whether they are reads: nothing is at risk with them. They have the number of the last write before them.
+    pub is_look: bool,
+    /// Whether no field of a hash in this database had a deadline of its own when they were sent.
+    pub fields_last: bool,
+}
+
+impl Record<'_> {
+    /// Returns how many writes it stands for.
+    fn writes(&self) -> u64 {
+        match self.is_look {
+            true => 0,
+            false => u64::from(self.count),
+        }
+    }
 }
 
 /// Records that lie together.
@@ -45,6 +67,7 @@ pub struct Record<'a> {
 struct Chunk {
     bytes: Vec<u8>,
     first: Seq,
+    /// How many writes; there may be reads alone.
     count: u64,
     /// When its newest record was added.
     newest: Micros,
@@ -95,13 +118,15 @@ impl Ring {
         chunk
             .bytes
             .extend_from_slice(&record.database.to_le_bytes());
-        let count = record.count << 1 | u32::from(record.whole);
+        let looks = u32::from(record.is_look) << 1 | u32::from(record.whole);
+        let flags = u32::from(record.fields_last) << 2 | looks;
+        let count = record.count << FLAG_BITS | flags;
         chunk.bytes.extend_from_slice(&count.to_le_bytes());
         chunk.bytes.extend_from_slice(record.request);
         chunk.bytes.extend_from_slice(record.reply);
-        chunk.count += u64::from(record.count);
+        chunk.count += record.writes();
         chunk.newest = now;
-        self.next += u64::from(record.count);
+        self.next += record.writes();
     }
 
     #[cold]
@@ -188,17 +213,18 @@ impl Ring {
         self.chunks.front().map(|chunk| chunk.newest)
     }
 
-    /// Returns the records from the one on that holds this number, oldest first, each with the number of its first write.
+    /// Returns the records from the one on that holds this number, oldest first, each with the number of its first write; reads
+    /// with that of the last write before them.
     pub fn from(&self, seq: Seq) -> impl Iterator<Item = (Seq, Record<'_>)> {
         let chunks = self.chunks.iter().filter(move |chunk| chunk.next() > seq);
         let records = chunks.flat_map(|chunk| {
             Records(&chunk.bytes).scan(chunk.first, |next, record| {
-                let first = *next;
-                *next += u64::from(record.count);
+                let first = *next - u64::from(record.is_look);
+                *next += record.writes();
                 Some((first, record))
             })
         });
-        records.filter(move |(first, record)| first + u64::from(record.count) > seq)
+        records.filter(move |(first, record)| first + record.writes().max(1) > seq)
     }
 }
 
@@ -222,8 +248,10 @@ impl<'a> Iterator for Records<'a> {
             database: word(16),
             request,
             reply,
-            count: word(20) >> 1,
+            count: word(20) >> FLAG_BITS,
             whole: word(20) & 1 != 0,
+            is_look: word(20) & 2 != 0,
+            fields_last: word(20) & 4 != 0,
         })
     }
 }
@@ -247,6 +275,8 @@ mod tests {
             request,
             reply,
             whole: true,
+            is_look: false,
+            fields_last: true,
         }
     }
 
@@ -291,6 +321,40 @@ mod tests {
         assert_eq!(numbers(&ring, 4), [4, 5, 8]);
         assert_eq!(numbers(&ring, 7), [5, 8], "the one that holds it");
         assert_eq!(ring.from(5).next(), Some((5, three)));
+    }
+
+    #[test]
+    fn a_read_has_the_number_of_the_write_before_it_and_is_none_itself() {
+        let look = Record {
+            is_look: true,
+            count: 2,
+            ..record(b"look", b"::")
+        };
+        let mut ring = Ring::new(WIDE);
+        ring.add(&look, 1);
+        assert_eq!((ring.newest(), ring.len()), (0, 0));
+        for one in [record(b"a", b"+"), look, record(b"b", b"+"), look] {
+            ring.add(&one, 1);
+        }
+        let large = vec![b'x'; CHUNK_BYTES];
+        // A chunk of its own.
+        let dump = Record {
+            count: 1,
+            reply: &large,
+            ..look
+        };
+        ring.add(&dump, 2);
+        assert_eq!((ring.newest(), ring.len()), (2, 2));
+        assert_eq!(numbers(&ring, 0), [0, 1, 1, 2, 2, 2]);
+        assert_eq!(numbers(&ring, 2), [2, 2, 2]);
+        assert_eq!(numbers(&ring, 3), [0; 0]);
+        assert_eq!(ring.from(2).nth(1), Some((2, look)));
+        ring.tidy(|first, last| first > last, 0, 9, 5);
+        assert_eq!(numbers(&ring, 0).len(), 6, "a write is not confirmed");
+        ring.tidy(|_, _| true, 0, 9, 5);
+        assert!(numbers(&ring, 0).is_empty() && ring.bytes() == 0);
+        ring.add(&record(b"c", b"+"), 6);
+        assert_eq!(numbers(&ring, 0), [3]);
     }
 
     #[test]

@@ -78,12 +78,18 @@ struct Era {
 #[derive(Debug)]
 pub struct Samples {
     eras: VecDeque<Era>,
+    /// The newest primary has all that was put back on it; so had the first, which nobody came before.
+    is_settled: bool,
+    /// The one before it had.
+    was_settled: bool,
 }
 
 impl Default for Samples {
     fn default() -> Self {
         let mut samples = Self {
             eras: VecDeque::new(),
+            is_settled: true,
+            was_settled: true,
         };
         samples.push(0, 1, 0);
         samples
@@ -101,10 +107,10 @@ impl Samples {
     ) -> Fate {
         self.inherit(inheritance);
         let at_risk = self.at_risk(oldest, next - 1);
-        let known = |era: &Era| era.unconfirmed.max(era.uninherited);
-        let in_doubt = self.not_known(oldest, next - 1, known);
+        let in_doubt = self.in_doubt(oldest, next - 1);
         let begins = inheritance.map_or(0, |inheritance| inheritance.end);
         self.push(generation, next, begins);
+        self.was_settled = std::mem::replace(&mut self.is_settled, false);
         Fate {
             inherited: at_risk - in_doubt,
             in_doubt,
@@ -141,6 +147,40 @@ impl Samples {
             let has = end.map_or(era.first, |end| era.acknowledged_by(end));
             era.uninherited = has.min(had);
         }
+    }
+
+    /// What the newest primary lacked of the records from `first` on was put back on it: all of them are in its stream now, and
+    /// only later samples say where.
+    pub fn repaired(&mut self, first: Seq) {
+        self.is_settled = true;
+        let Some(mut newest) = self.eras.pop_back() else {
+            return;
+        };
+        newest.first = newest.first.min(first);
+        while self
+            .eras
+            .back()
+            .is_some_and(|era| era.first >= newest.first)
+        {
+            self.eras.pop_back();
+        }
+        newest.unconfirmed = newest.first;
+        newest.uninherited = newest.first;
+        newest.samples.clear();
+        self.eras.push_back(newest);
+    }
+
+    /// Tells whether the newest primary is known to have had these records when it became one: they stood in the stream of the
+    /// one before it, which had all that was put back on it. Of a primary before that, what it had may have been overwritten
+    /// by others on the one in between.
+    pub fn is_inherited(&self, first: Seq, last: Seq) -> bool {
+        let before = self
+            .eras
+            .len()
+            .checked_sub(2)
+            .and_then(|at| self.eras.get(at));
+        let has = |era: &Era| first >= era.first && last < era.uninherited;
+        self.was_settled && before.is_some_and(has)
     }
 
     /// The primary is the same process, under another address.
@@ -196,6 +236,11 @@ impl Samples {
     /// Returns how many records from `oldest` to `newest` are not confirmed.
     pub fn at_risk(&self, oldest: Seq, newest: Seq) -> u64 {
         self.not_known(oldest, newest, |era| era.unconfirmed)
+    }
+
+    /// Returns how many of them the newest primary is not known to have inherited, either.
+    pub fn in_doubt(&self, oldest: Seq, newest: Seq) -> u64 {
+        self.not_known(oldest, newest, |era| era.unconfirmed.max(era.uninherited))
     }
 
     /// Returns how many records from `oldest` to `newest` are not among those that are `known` of each era: up to there.
@@ -271,6 +316,37 @@ mod tests {
             ..restarted
         });
         assert_eq!(samples.at_risk(1, 6), 5, "its own era");
+    }
+
+    #[test]
+    fn what_was_put_back_is_at_risk_until_replicas_of_the_new_primary_have_it() {
+        let mut samples = Samples::default();
+        samples.take(sample(4, 100, Some(50)));
+        samples.begin(1, 6, 1, Some(&inheritance("A", 120)));
+        assert!(samples.is_inherited(1, 4) && !samples.is_inherited(4, 5));
+        samples.take(of(1, "B", 7, 130));
+        samples.repaired(3);
+        let acknowledged = |newest, offset| Sample {
+            acknowledged: Some(offset),
+            ..of(1, "B", newest, offset)
+        };
+        assert_eq!(samples.at_risk(1, 7), 7);
+        samples.take(acknowledged(7, 140));
+        assert_eq!((samples.at_risk(1, 2), samples.at_risk(3, 7)), (0, 0));
+        // The next one is known to have what was put back.
+        samples.take(of(1, "B", 9, 200));
+        samples.begin(2, 10, 1, Some(&inheritance("B", 150)));
+        assert!(samples.is_inherited(3, 7) && !samples.is_inherited(3, 8));
+        assert!(!samples.is_inherited(2, 3), "of the one before");
+    }
+
+    #[test]
+    fn nothing_is_known_to_be_inherited_of_one_that_lacked_something() {
+        let mut samples = Samples::default();
+        samples.begin(1, 1, 1, None);
+        samples.take(of(1, "B", 5, 100));
+        samples.begin(2, 6, 1, Some(&inheritance("B", 100)));
+        assert!(!samples.is_inherited(1, 5));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use metrics::Unit;
 
 use super::labels::{
     ClearCause, CloseCause, DialOutcome, Durable, ErrorKind, Eviction, Fate, HoldReason, Lane,
-    Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead, Side,
-    SwitchReason, Touched, TtlFinding, Verified,
+    Looked, LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState,
+    SessionRead, Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 
 /// What kind of metric it is.
@@ -122,7 +122,12 @@ definitions! {
     JOURNAL_WRITES = counter("gripfast_journal_writes_total", Unit::Count, "Acknowledged writes that were remembered, a transaction counting as one");
     JOURNAL_DROPPED = counter("gripfast_journal_dropped_total", Unit::Count, "Remembered writes that were forgotten past a bound although no replica is known to have them");
     JOURNAL_MISSED = counter("gripfast_journal_missed_total", Unit::Count, "Acknowledged writes that were not remembered, as their bytes were not at hand any more");
+    JOURNAL_OPAQUE = counter("gripfast_journal_opaque_total", Unit::Count, "Keys of writes whose reply does not tell what they left, by whether that was read behind them").by("outcome", Looked::NAMES);
     WRITES_AT_SWITCH = counter("gripfast_writes_at_switch_total", Unit::Count, "Remembered writes that some replica may have lacked when the primary changed, by what is known of the other primary").by("fate", Fate::NAMES);
+    WRITES_SETTLED = counter("gripfast_writes_settled_total", Unit::Count, "Writes to keys that a new primary may have lacked, by what became of them").by("outcome", Settled::NAMES);
+    WRITES_LOST = counter("gripfast_writes_lost_total", Unit::Count, "Those that are gone, by cause").by("cause", LossCause::NAMES);
+    KEYS_RESEEDED = counter("gripfast_keys_reseeded_total", Unit::Count, "Keys that were put back from the session cache, on a primary that had lost all data");
+    REPAIR_LAST = gauge("gripfast_repair_last_seconds", Unit::Seconds, "How long the last repair took, from joining the primary to the last key");
     JOURNAL_RECORDS = gauge("gripfast_journal_records", Unit::Count, "Writes that are remembered");
     JOURNAL_BYTES = gauge("gripfast_journal_bytes", Unit::Bytes, "Memory of the journal");
     JOURNAL_OLDEST = gauge("gripfast_journal_oldest_seconds", Unit::Seconds, "How old the oldest remembered write is");

@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge};
 
-use super::labels::{Durable, Fate};
+use super::labels::{Durable, Fate, Looked};
 use super::{Recorder, absolute, definitions};
 
 /// What the data thread has counted since it started, and how things stand (the last four fields).
@@ -14,6 +14,8 @@ pub struct JournalCounters {
     pub dropped: u64,
     /// Acknowledged writes that were not added, as their bytes were not at hand any more.
     pub missed: u64,
+    /// Keys whose state a write's reply does not tell, by [`Looked`].
+    pub opaque: [u64; Looked::COUNT],
     /// Those that were at risk when the primary changed, and that the other one has.
     pub inherited: u64,
     /// Those that the other one may lack.
@@ -34,6 +36,7 @@ pub(super) struct JournalMetrics {
     added: Counter,
     dropped: Counter,
     missed: Counter,
+    opaque: [Counter; Looked::COUNT],
     switched: [Counter; Fate::COUNT],
     records: Gauge,
     bytes: Gauge,
@@ -47,6 +50,7 @@ impl JournalMetrics {
             added: recorder.counter(&definitions::JOURNAL_WRITES),
             dropped: recorder.counter(&definitions::JOURNAL_DROPPED),
             missed: recorder.counter(&definitions::JOURNAL_MISSED),
+            opaque: recorder.counters(&definitions::JOURNAL_OPAQUE),
             switched: recorder.counters(&definitions::WRITES_AT_SWITCH),
             records: recorder.gauge(&definitions::JOURNAL_RECORDS),
             bytes: recorder.gauge(&definitions::JOURNAL_BYTES),
@@ -59,6 +63,7 @@ impl JournalMetrics {
         self.added.absolute(counters.added);
         self.dropped.absolute(counters.dropped);
         self.missed.absolute(counters.missed);
+        absolute(&self.opaque, &counters.opaque);
         absolute(&self.switched, &[counters.inherited, counters.in_doubt]);
         self.records.set(counters.records as f64);
         self.bytes.set(counters.bytes as f64);

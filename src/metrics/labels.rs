@@ -149,6 +149,40 @@ label! {
 }
 
 label! {
+    /// What became of writes that a new primary may have lacked.
+    Settled {
+        /// It had them.
+        Survived = "survived",
+        /// They were put back.
+        Repaired = "repaired",
+        /// Their keys were there again, and were deleted.
+        DeletedAgain = "deleted_again",
+        /// Somebody wrote later.
+        Superseded = "superseded",
+        /// Their time was over.
+        Expired = "expired",
+        /// They are gone.
+        Lost = "lost",
+    }
+}
+
+label! {
+    /// Why they are gone.
+    LossCause {
+        /// The round was over, or they are older than what is compared.
+        Late = "late",
+        /// There was no key to apply them to.
+        Absent = "absent",
+        /// The server did not take them.
+        Refused = "refused",
+        /// What they left was not known.
+        Unknown = "unknown",
+        /// The server does not let us put anything back, or could not be reached for it.
+        Unable = "unable",
+    }
+}
+
+label! {
     /// Where the failover machine is.
     Phase {
         /// Requests flow.
@@ -179,6 +213,8 @@ label! {
         Superseded = "superseded",
         /// The link was lost.
         Unlinked = "unlinked",
+        /// It was not known yet what the primary lacked.
+        Unjoined = "unjoined",
         /// The primary took no writes.
         RefusesWrites = "refuses_writes",
         /// The primary took nothing.
@@ -205,6 +241,16 @@ label! {
         NoExpiry = "no_expiry",
         /// It is longer than `sessions.max_ttl_s`.
         TooLong = "too_long",
+    }
+}
+
+label! {
+    /// What became of a key whose state a write's reply does not tell.
+    Looked {
+        /// It was read behind the write, and is remembered.
+        Captured = "captured",
+        /// It stays unknown.
+        Ignored = "ignored",
     }
 }
 

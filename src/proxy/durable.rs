@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::command::keys::{Touched, touched};
-use crate::command::table::Command;
+use crate::command::table::{Access, Command};
 use crate::config::{self, Config, DurabilityMode, OnTimeout};
 use crate::id::ClientId;
 use crate::journal::Seq;
@@ -27,7 +27,7 @@ use crate::resp::{FrameError, Scanner, Words, value};
 
 use super::Proxy;
 use super::journalled::Acknowledged;
-use super::owed::split;
+use super::owed::Sent;
 use super::replies::HELD_BACK_MAX;
 
 /// A null in the place of an array, by which EXEC, and who waited for an element, say that nothing was done.
@@ -90,10 +90,9 @@ impl Proxy {
     }
 
     /// Tells whether one of these requests is to wait.
-    pub(super) fn is_block_replicated(&self, block: &[u8]) -> bool {
-        use crate::command::table::Access;
+    pub(super) fn is_block_replicated(&self, block: &[Sent<'_>]) -> bool {
         self.durability.is_some()
-            && split(block, 0).iter().any(|request| {
+            && block.iter().any(|request| {
                 let command = self.table.find(request.name());
                 command.access == Access::Write
                     && self.is_replicated(&command, request.bytes, &request.words)
@@ -159,7 +158,7 @@ impl Proxy {
     pub(super) fn note_replicated(&mut self, generation: u64, up_to: u64) {
         if let Some(durability) = &mut self.durability {
             let done = durability.waits.replicated(generation, up_to);
-            self.let_go(done, Durable::Replicated);
+            self.end_waits(done, Durable::Replicated);
         }
     }
 
@@ -196,7 +195,7 @@ impl Proxy {
                 OnTimeout::Error => Durable::TimeoutRefused,
             };
             let late = durability.waits.overdue(now - durability.started);
-            self.let_go(late, outcome);
+            self.end_waits(late, outcome);
         }
     }
 
@@ -213,7 +212,7 @@ impl Proxy {
         }
     }
 
-    fn let_go(&mut self, groups: Vec<Group>, outcome: Durable) {
+    fn end_waits(&mut self, groups: Vec<Group>, outcome: Durable) {
         let refused = outcome == Durable::TimeoutRefused;
         let error = match refused && !groups.is_empty() {
             true => self.error_text(ErrorKind::NotReplicated),

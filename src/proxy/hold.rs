@@ -33,7 +33,7 @@ pub(super) struct Failover {
     limits: Limits,
     /// After which time the Sentinels take a primary for down, where that is known.
     down_after: Option<Duration>,
-    started: tokio::time::Instant,
+    pub(super) started: tokio::time::Instant,
     /// Another primary was named since requests were last served: what was kept before is not of it.
     switched: bool,
     /// Links to a primary that does not answer are left at the next opportunity.
@@ -48,8 +48,8 @@ pub(super) struct Failover {
 
 impl Failover {
     /// Starts with no link.
-    pub(super) fn new(limits: Limits, named: bool, now: tokio::time::Instant) -> Self {
-        let state = State::new(named, Time::ZERO);
+    pub(super) fn new(limits: Limits, named: bool, joins: bool, now: tokio::time::Instant) -> Self {
+        let state = State::new(named, joins, Time::ZERO);
         Self {
             gate: state.scope(),
             sheds: false,

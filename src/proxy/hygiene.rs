@@ -3,16 +3,19 @@
 use crate::command::keys::touched;
 use crate::command::table::{Access, Kind};
 use crate::command::ttl::exec::{self, Outcome};
-use crate::command::ttl::{Context, Finding, Found, MULTI, Rules, Verdict};
-use crate::downstream::client::Stall;
+use crate::command::ttl::{Context, Finding, Found, Rules, Verdict};
+use crate::failover::replay::refusal;
 use crate::id::{ClientId, LinkId};
 use crate::metrics::TtlFinding;
+use crate::repair::marking::When;
 use crate::resp::request::{Parsed, parse};
 use crate::resp::{Protocol, Words, encode, value};
-use crate::upstream::link::{Lane, What, Wrapped};
+use crate::upstream::link::{Form, Lane, Proof, What, Wrapped};
 
 use super::Proxy;
 use super::flights::Whole;
+use super::owed::split;
+use super::repair::marked::{Unit, without_front};
 use super::replies::{ReplyError, Step};
 use super::requests::{Request, Taken};
 
@@ -178,36 +181,19 @@ impl Proxy {
         self.counters.ttl_findings[kind.index()] += u64::from(count);
     }
 
-    /// Sends a request between MULTI and what gives its keys an expiry; its client waits, since it may have to be sent again.
+    /// Sends a request between MULTI and what gives its keys an expiry.
     fn send_wrapped(&mut self, request: Request<'_>, behind: &[u8], replies: u32) -> Taken {
-        let link = match self.link_for(&request) {
-            Ok(link) => link,
-            Err(taken) => return taken,
-        };
-        let link_protocol = self.links[link.index as usize].protocol;
-        let client = &mut self.clients[request.client as usize];
-        client.inflight += 1;
-        client.lane = Some(link);
-        client.stall = Stall::Settling;
-        let as_resp2 = link_protocol != client.protocol;
-        let id = client.id(request.client);
-        let target = &mut self.links[link.index as usize];
-        self.counters.requests[target.lane.metric().index()] += 1;
-        for bytes in [MULTI, request.bytes, behind] {
-            target.push_bytes(bytes, &mut self.pool);
-        }
-        let wrapped = Wrapped {
-            request: request.bytes.into(),
+        let (marks, when) = self
+            .marks_of(&request)
+            .unwrap_or((Vec::new(), When::Together));
+        let unit = Unit {
+            marks,
+            when,
+            behind,
             replies,
-            left: replies,
-            came: Vec::new(),
-            as_resp2,
+            found: None,
         };
-        target.expect(id, What::Wrapped(Box::new(wrapped)));
-        let length = MULTI.len() + request.bytes.len() + behind.len();
-        self.note_sent_within(&request, link, length);
-        self.touch_link(link);
-        Taken::Bytes(request.length)
+        self.send_unit(&request, unit)
     }
 
     /// Finds the link over which a request would go by itself.
@@ -273,53 +259,167 @@ impl Proxy {
         id: ClientId,
         wrapped: &Wrapped,
     ) -> Result<(), ReplyError> {
-        match exec::read(&wrapped.came) {
+        if let Form::Block(queued) = wrapped.form {
+            return self.unwrap_block(index, id, wrapped, queued as usize);
+        }
+        let outcome = match wrapped.form {
+            Form::Alone => Some(Outcome::Answered {
+                reply: &wrapped.came,
+                given: 0,
+                front: Vec::new(),
+            }),
+            _ => exec::read(&wrapped.came, wrapped.front()),
+        };
+        match outcome {
             None => Err(ReplyError::Unexpected),
-            Some(Outcome::Answered { reply, given }) => {
+            // For now: the like of it is taken back.
+            Some(Outcome::Answered { reply, .. }) if refusal(reply).is_some() => {
+                self.send_unwrapped(index, id, wrapped);
+                Ok(())
+            }
+            Some(Outcome::Answered {
+                reply,
+                given,
+                front,
+            }) => {
                 self.count_finding(Finding::NoExpiry, given);
-                if let Some(client) = self.client(id) {
-                    let protocol = match wrapped.as_resp2 {
-                        true => Protocol::Resp2,
-                        false => client.protocol,
-                    };
-                    self.write_to_client(id.index, |out| {
-                        crate::cache::shape::append(out, reply, protocol);
-                    });
-                    self.answered(id, 1);
+                for (_, found) in &wrapped.found {
+                    self.count_finding(found.finding, found.count(reply));
                 }
+                if let Some(marked) = &wrapped.marked {
+                    let link = self.link_at(index);
+                    self.note_marked(link, wrapped, marked, &front, reply);
+                }
+                self.answer_wrapped(id, wrapped, reply);
                 Ok(())
             }
             Some(Outcome::NotRun) => {
+                self.doubt_wrapping(wrapped);
                 self.send_unwrapped(index, id, wrapped);
                 Ok(())
             }
         }
     }
 
-    /// Nothing has run: the request is sent as it came.
-    fn send_unwrapped(&mut self, index: u32, id: ClientId, wrapped: &Wrapped) {
+    /// Gives a client its reply to a wrapped request.
+    pub(super) fn answer_wrapped(&mut self, id: ClientId, wrapped: &Wrapped, reply: &[u8]) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let protocol = match wrapped.as_resp2 {
+            true => Protocol::Resp2,
+            false => client.protocol,
+        };
+        self.write_to_client(id.index, |out| {
+            crate::cache::shape::append(out, reply, protocol);
+        });
+        self.answered(id, wrapped.answers());
+    }
+
+    fn link_at(&self, index: u32) -> LinkId {
+        LinkId {
+            index,
+            serial: self.links[index as usize].serial,
+        }
+    }
+
+    /// The replies to a transaction of the client's own, with our requests in front.
+    fn unwrap_block(
+        &mut self,
+        index: u32,
+        id: ClientId,
+        wrapped: &Wrapped,
+        queued: usize,
+    ) -> Result<(), ReplyError> {
+        let front = wrapped.front();
+        let frames = exec::frames(&wrapped.came).ok_or(ReplyError::Unexpected)?;
+        let (Some((multi, ours, own)), Some(exec)) = (
+            frames.split_first().and_then(|(multi, rest)| {
+                let (ours, rest) = rest.split_at_checked(front)?;
+                Some((multi, ours, rest.get(..queued)?))
+            }),
+            frames.last(),
+        ) else {
+            return Err(ReplyError::Unexpected);
+        };
+        let refused = [exec]
+            .into_iter()
+            .chain(own)
+            .any(|one| refusal(one).is_some());
+        if refused || ours.iter().any(|one| value::is_error(one)) {
+            self.send_block_unwrapped(index, id, wrapped, queued);
+            return Ok(());
+        }
+        let mut reply = multi.to_vec();
+        own.iter().for_each(|one| reply.extend_from_slice(one));
+        match without_front(exec, front) {
+            None => reply.extend_from_slice(exec),
+            Some((stamps, exec)) => {
+                self.count_block(&wrapped.found, &exec);
+                reply.extend_from_slice(&exec);
+                if let Some(marked) = &wrapped.marked {
+                    let link = self.link_at(index);
+                    self.note_marked(link, wrapped, marked, &stamps, &exec);
+                }
+            }
+        }
+        self.answer_wrapped(id, wrapped, &reply);
+        Ok(())
+    }
+
+    /// Nothing has run, as our requests were refused: the transaction is sent as it came.
+    fn send_block_unwrapped(&mut self, index: u32, id: ClientId, wrapped: &Wrapped, queued: usize) {
+        let link = self.link_at(index);
+        let target = &mut self.links[index as usize];
+        target.expect(
+            id,
+            What::Head {
+                count: queued as u32 + 1,
+            },
+        );
+        target.push_bytes(&wrapped.request, &mut self.pool);
+        target.expect(
+            id,
+            What::Exec {
+                proof: Proof(0),
+                found: wrapped.found.clone(),
+                as_resp2: wrapped.as_resp2,
+            },
+        );
+        let replicated = self.is_block_replicated(&split(&wrapped.request, 0));
+        self.journal_sent(link, wrapped.request.len(), replicated);
+        self.note_block(id.index, link, &wrapped.request);
+        self.touch_link(link);
+    }
+
+    /// The server refuses what gives keys an expiry: it is not tried again for a while.
+    fn doubt_wrapping(&mut self, wrapped: &Wrapped) {
         let until = self.now + REFUSED_FOR;
-        if let Some(hygiene) = &mut self.hygiene
+        if wrapped.marked.is_none()
+            && let Some(hygiene) = &mut self.hygiene
             && hygiene.wrapped_from.replace(until).is_none()
         {
             tracing::warn!(
                 "the server refuses MULTI, EXEC or EXPIRE: sessions without expiry are counted, not given one"
             );
         }
-        let link = LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        };
+    }
+
+    /// Nothing has run: the request is sent as it came.
+    fn send_unwrapped(&mut self, index: u32, id: ClientId, wrapped: &Wrapped) {
+        let link = self.link_at(index);
         let mut words = Words::default();
         let bytes = &wrapped.request[..];
         let target = &mut self.links[index as usize];
         target.send(bytes, id, true, wrapped.as_resp2, &mut self.pool);
-        let replicated = self.is_block_replicated(bytes);
+        let replicated = self.is_block_replicated(&split(bytes, 0));
         self.journal_sent(link, bytes.len(), replicated);
         if let Parsed::Whole(_) = parse(bytes, &mut words) {
             let command = self.table.find(words.get(bytes, 0).unwrap_or_default());
+            self.note_block_looks(link, &split(bytes, 0));
             let found = touched(&command, bytes, &words);
             self.begin_pending(link, found, |index| words.get(bytes, index));
+            self.ask_unless_shared(link);
         }
         self.touch_link(link);
     }

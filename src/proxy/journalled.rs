@@ -11,7 +11,9 @@ use crate::command::table::Access;
 use crate::config::Config;
 use crate::id::LinkId;
 use crate::journal::progress::Progress;
-use crate::journal::ring::{Bounds, REPLY_BYTES_MAX, Record, Ring};
+use crate::journal::ring::{
+    Bounds, LOOK_BYTES_MAX, REPLY_BYTES_MAX, Record, Ring, SINGLE_REPLY_BYTES_MAX,
+};
 use crate::journal::samples::{Fate, Inheritance, Sample, Samples};
 use crate::journal::{Micros, Seq};
 use crate::metrics::JournalCounters;
@@ -19,6 +21,7 @@ use crate::resp::{Scanner, value};
 use crate::upstream::link::{Link, Write, Written};
 
 use super::Proxy;
+use super::looks::Looks;
 use super::owed::{Sent, split};
 
 /// The journal as the data path holds it.
@@ -34,6 +37,8 @@ pub(super) struct Journalled {
     missed: u64,
     /// What became of writes that were at risk when the primary changed.
     fate: Fate,
+    /// Reads behind writes.
+    pub(super) looks: Looks,
 }
 
 impl Journalled {
@@ -54,6 +59,7 @@ impl Journalled {
                 dropped: 0,
                 missed: 0,
                 fate: Fate::default(),
+                looks: Looks::new(wanted.opaque),
             })
         })
     }
@@ -74,6 +80,19 @@ impl Journalled {
 
     fn at_risk(&self) -> u64 {
         self.samples.at_risk(self.ring.oldest(), self.ring.newest())
+    }
+
+    /// Returns when the oldest write was sent that some replica may lack.
+    pub(super) fn oldest_at_risk(&self) -> Option<Micros> {
+        let is_at_risk = |(seq, record): &(Seq, Record<'_>)| {
+            !record.is_look
+                && self
+                    .samples
+                    .at_risk(*seq, seq + u64::from(record.count) - 1)
+                    > 0
+        };
+        let first = self.ring.from(0).find(is_at_risk);
+        first.map(|(_, record)| record.sent_at)
     }
 
     fn tidy(&mut self, now: Micros) {
@@ -107,7 +126,35 @@ impl Proxy {
                 sent_at,
                 written: Written::Here(request.into()),
                 replicated,
+                is_look: false,
+                fields_last: false,
             });
+        }
+    }
+
+    /// A write that was not noted when it was sent is answered with this.
+    pub(super) fn journal_answered(
+        &mut self,
+        database: u32,
+        sent_at: Micros,
+        request: &[u8],
+        reply: &[u8],
+    ) {
+        let now = self.boot_micros;
+        if let Some(journal) = &mut self.journal
+            && !value::is_error(reply)
+        {
+            let record = Record {
+                sent_at,
+                database,
+                count: 1,
+                request,
+                reply,
+                whole: true,
+                is_look: false,
+                fields_last: false,
+            };
+            journal.add(&record, now);
         }
     }
 
@@ -124,17 +171,18 @@ impl Proxy {
             // More than is remembered: its bytes are nowhere.
             return self.journal_sent_as(link, LOST, self.may_be_replicated());
         }
-        if self.holds_writes(&transcript.bytes) {
-            let block = [&transcript.bytes[..], exec].concat();
-            let replicated = self.is_block_replicated(&block);
+        let block = [&transcript.bytes[..], exec].concat();
+        let requests = split(&block, 0);
+        if self.holds_writes(&requests) {
+            let replicated = self.is_block_replicated(&requests);
             self.journal_sent_as(link, &block, replicated);
+            self.note_block_looks(link, &requests);
         }
     }
 
     /// Tells whether one of these requests may change data.
-    pub(super) fn holds_writes(&self, requests: &[u8]) -> bool {
+    pub(super) fn holds_writes(&self, requests: &[Sent<'_>]) -> bool {
         let writes = |name: &[u8]| self.table.find(name).access == Access::Write;
-        let requests = split(requests, 0);
         requests.iter().any(|request| writes(request.name()))
     }
 
@@ -147,6 +195,30 @@ impl Proxy {
         frames: u32,
         bytes: &[u8],
         begins: bool,
+    ) -> Acknowledged {
+        self.journal_run(index, frames, bytes, begins, true)
+    }
+
+    /// Like [`Proxy::journal_replies`], of replies to looks; `errors` says whether there are any among them.
+    pub(super) fn journal_looks(
+        &mut self,
+        index: u32,
+        frames: u32,
+        bytes: &[u8],
+        begins: bool,
+        errors: bool,
+    ) {
+        self.journal_run(index, frames, bytes, begins, errors);
+    }
+
+    #[inline]
+    fn journal_run(
+        &mut self,
+        index: u32,
+        frames: u32,
+        bytes: &[u8],
+        begins: bool,
+        may_err: bool,
     ) -> Acknowledged {
         let link = &mut self.links[index as usize];
         let last = link.replied + u64::from(frames);
@@ -162,6 +234,7 @@ impl Proxy {
             last,
             bytes,
             begins,
+            may_err,
         };
         journal.take(link, replies, self.boot_micros);
         Acknowledged {
@@ -170,26 +243,28 @@ impl Proxy {
         }
     }
 
-    /// Returns what is remembered: requests, words between blanks, and how their replies begin.
+    /// Returns what is remembered: requests, words between blanks, and how their replies begin; and whether each is a look.
     #[cfg(test)]
-    pub fn remembered(&self) -> Vec<(String, String)> {
+    pub fn remembered(&self) -> Vec<(bool, String, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let shown = |record: Record<'_>| -> Vec<(String, String)> {
+        let shown = |record: Record<'_>| -> Vec<(bool, String, String)> {
+            let is_look = record.is_look;
             let requests = split(record.request, 0);
             let line = |request: &Sent<'_>| text(&request.line().join(&b' '));
             let lines: Vec<String> = requests.iter().map(line).collect();
             if record.count == 1 {
-                return vec![(lines.join("; "), text(record.reply))];
+                return vec![(is_look, lines.join("; "), text(record.reply))];
             }
             let mut replies = Replies {
                 next: 1,
                 last: u64::from(record.count),
                 bytes: record.reply,
                 begins: true,
+                may_err: true,
             };
             assert_eq!(lines.len(), record.count as usize);
             let each = (1..).zip(lines);
-            each.map(|(place, line)| (line, text(replies.to(place))))
+            each.map(|(place, line)| (is_look, line, text(replies.to(place))))
                 .collect()
         };
         let journal = self.journal.as_ref().expect("there is a journal");
@@ -274,6 +349,7 @@ impl Proxy {
                 added: journal.ring.newest(),
                 dropped: journal.dropped,
                 missed: journal.missed,
+                opaque: journal.looks.counts,
                 inherited: journal.fate.inherited,
                 in_doubt: journal.fate.in_doubt,
                 records: journal.ring.len() as u64,
@@ -303,6 +379,8 @@ struct Replies<'a> {
     bytes: &'a [u8],
     /// Whether the bytes begin with a reply.
     begins: bool,
+    /// Whether there may be errors among them.
+    may_err: bool,
 }
 
 impl<'a> Replies<'a> {
@@ -312,8 +390,8 @@ impl<'a> Replies<'a> {
         self.begins
             && write.place == self.next
             && write.place + count == self.last + 1
-            && self.bytes.len() <= REPLY_BYTES_MAX
-            && !self.bytes.iter().any(|byte| matches!(byte, b'-' | b'!'))
+            && self.bytes.len() <= kept_max(write)
+            && !(self.may_err && self.bytes.iter().any(|byte| matches!(byte, b'-' | b'!')))
     }
 
     /// Returns the reply with this place, and leaves those behind it; nothing is known of one that had begun before.
@@ -348,6 +426,8 @@ impl Journalled {
                 request,
                 reply: b"",
                 whole: false,
+                is_look: write.is_look,
+                fields_last: write.fields_last,
             };
             if replies.are_those_to(write) && !bytes.is_empty() {
                 // The usual case, in one piece.
@@ -365,13 +445,16 @@ impl Journalled {
                 _ => Sent::read(bytes, 0).map_or(&b""[..], |request| request.bytes),
             };
             let reply = replies.to(write.place);
-            if request.is_empty() {
+            let kept = &reply[..reply.len().min(kept_max(write).max(SINGLE_REPLY_BYTES_MAX))];
+            let whole = !reply.is_empty() && kept.len() == reply.len();
+            if write.is_look && (request.is_empty() || !whole) {
+                // It tells nothing.
+            } else if request.is_empty() {
                 self.missed += 1;
             } else if !value::is_error(reply) {
-                let kept = &reply[..reply.len().min(REPLY_BYTES_MAX)];
                 let record = Record {
                     reply: kept,
-                    whole: !reply.is_empty() && kept.len() == reply.len(),
+                    whole,
                     ..record(request, 1)
                 };
                 self.add(&record, now);
@@ -386,5 +469,14 @@ impl Journalled {
                 _ => drop(link.writes.pop_front()),
             }
         }
+    }
+}
+
+/// Bytes of the replies to such writes that are kept.
+fn kept_max(write: &Write) -> usize {
+    match (write.is_look, write.count) {
+        (true, _) => LOOK_BYTES_MAX,
+        (false, 1) => SINGLE_REPLY_BYTES_MAX,
+        (false, _) => REPLY_BYTES_MAX,
     }
 }

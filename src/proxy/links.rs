@@ -79,7 +79,9 @@ impl Proxy {
         }
         let (protocol, name) = match lane {
             Lane::Tracked => (Protocol::Resp3, "gripfast-tracked"),
-            Lane::General | Lane::Pinned | Lane::Replica => (protocol, "gripfast-general"),
+            Lane::General | Lane::Pinned | Lane::Replica | Lane::Repair => {
+                (protocol, "gripfast-general")
+            }
         };
         let link = self.open(
             lane,
@@ -134,6 +136,7 @@ impl Proxy {
         }
         self.tick_failover();
         self.tick_waits();
+        self.tick_repair();
         self.deny_late_waiters();
         self.probe_links();
         self.keep_cache_up();
@@ -155,6 +158,7 @@ impl Proxy {
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
             .chain(self.next_wait_due())
+            .chain(self.next_repair_tick())
             .min()
     }
 

@@ -34,7 +34,7 @@ impl Proxy {
         };
         self.counters.link_dials[outcome.index()] += 1;
         let link = &self.links[index as usize];
-        if link.lane == Lane::Replica {
+        if matches!(link.lane, Lane::Replica | Lane::Repair) {
             return self.end_link(index, Fate::TakenBack);
         }
         let probe = link.lane == Lane::Tracked && link.database == 0;
@@ -108,13 +108,17 @@ impl Proxy {
         let id = LinkId { index, serial };
         self.registry.forget(id);
         let mut link = self.links.remove(index as usize);
-        if link.lane == Lane::Pinned {
-            self.registry.pinned -= 1;
+        match link.lane {
+            Lane::Pinned => self.registry.pinned -= 1,
+            Lane::Repair => self.repair_link_gone(id),
+            Lane::Tracked | Lane::General | Lane::Replica => {}
         }
         let half_sent = match link.scanner.at_boundary() || link.in_push {
             true => None,
             false => link.awaited.front().map(|awaited| awaited.client),
         };
+        // Nobody has got half of what was ours.
+        let half_sent = half_sent.filter(|client| *client != ClientId::NOBODY);
         for awaited in &link.awaited {
             self.forget(&awaited.what);
         }
@@ -175,13 +179,13 @@ impl Proxy {
             let (count, write) = match what {
                 What::Replies { count, write, .. } => (count, write),
                 What::Head { count } => (count, true),
-                What::Flight { .. } | What::Flights { .. } | What::Replica { .. } => (1, false),
+                What::Flight { .. } | What::Flights { .. } | What::InDoubt { .. } => (1, false),
                 What::Proof { write, .. } => (1, write),
                 What::Counted { .. }
                 | What::Refreshed { .. }
                 | What::Claim { .. }
-                | What::Exec { .. }
-                | What::Wrapped(_) => (1, true),
+                | What::Exec { .. } => (1, true),
+                What::Wrapped(wrapped) => (wrapped.answers(), true),
                 What::Settle(_) => (1, true),
                 // The request that waits behind it is still in the client's input.
                 What::Barrier => {
@@ -201,11 +205,13 @@ impl Proxy {
                 | What::Verdict
                 | What::Landing(_)
                 | What::Lifetime
+                | What::Looks { .. }
                 | What::Touched(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }
                 | What::Check(_)
+                | What::Repair(_)
                 | What::Rest => continue,
             };
             let kind = match unsent || !write {

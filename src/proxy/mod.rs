@@ -8,7 +8,7 @@
 //!                     │     ▲ transactions.rs: MULTI, WATCH
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
-//!  acknowledged ─► journalled.rs ─► the journal
+//!  acknowledged ─► journalled.rs ─► the journal; what replies do not tell is asked: looks.rs
 //!                  durable.rs ────► and, where asked for, only then to the client, once replicas have it
 //!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
 //!                               claims.rs: SET NX is asked once more; rewind_own.rs: and with it the transaction that was queued there
@@ -17,6 +17,7 @@
 //!                 stale.rs ───► is answered from the cache, or
 //!                 replica.rs ─► is asked of a replica
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
+//!  other primary ► repair.rs: what it lacks is put back; requests wait for their keys, writes go with marks
 //!  hold ────────► maint.rs ──── clients that want to know are told
 //! ```
 //!
@@ -43,6 +44,7 @@ mod hold;
 mod hygiene;
 mod journalled;
 mod links;
+mod looks;
 mod loss;
 mod maint;
 mod owed;
@@ -52,6 +54,7 @@ mod pool;
 mod probes;
 mod reads;
 mod refusal;
+mod repair;
 mod replica;
 mod replies;
 mod requests;
@@ -65,6 +68,7 @@ mod switch;
 mod touches;
 mod transactions;
 
+pub use repair::Arrival;
 pub use replies::ReplyError;
 pub use requests::{CLIENT_OUTPUT_SOFT, LINK_OUTPUT_SOFT};
 pub use state::Proxy;

@@ -28,8 +28,16 @@ impl Proxy {
         self.send_over(link, request, settle)
     }
 
-    fn send_over(&mut self, link: LinkId, request: Request<'_>, settle: Option<Settle>) -> Taken {
+    fn send_over(
+        &mut self,
+        link: LinkId,
+        request: Request<'_>,
+        mut settle: Option<Settle>,
+    ) -> Taken {
         let exec = matches!(settle, Some(Settle::Exec { .. }));
+        if let Some(Settle::Exec { marks, .. }) = &mut settle {
+            *marks = self.queue_marks(request.client, link);
+        }
         if matches!(request.command.kind, Kind::Script | Kind::Rescue) {
             self.note_script(&request);
         }
@@ -61,6 +69,7 @@ impl Proxy {
                 self.journal_exec_sent(request.client, link, request.bytes);
                 self.note_exec(request.client, link);
                 self.ask_behind_exec(request.client, link);
+                self.ask_unless_shared(link);
             }
             false => self.note_sent(&request, link),
         }
@@ -343,6 +352,7 @@ impl Proxy {
             What::Settle(Settle::Script | Settle::Exec { script: true, .. }) => {
                 self.scripts = self.scripts.saturating_sub(1);
             }
+            What::Looks { count, is_payload } => self.forget_looks(*count, *is_payload),
             What::Named => {
                 self.naming = self.naming.saturating_sub(1);
                 if self.naming == 0 {

@@ -5,6 +5,7 @@
 //! the answer, and no list of readers is needed. Where a request's words do not say which keys it means, it is all.
 
 use crate::command::keys::{Touched, touched};
+use crate::command::leaves::Leaves;
 use crate::command::table::{Access, Command};
 use crate::downstream::client::QueuedKeys;
 use crate::id::LinkId;
@@ -22,18 +23,37 @@ impl Proxy {
     /// A request was queued on a link just now: its place is the link's newest.
     #[inline]
     pub(super) fn note_sent(&mut self, request: &Request<'_>, link: LinkId) {
-        self.note_sent_within(request, link, request.bytes.len());
+        self.note_sent_within(request, link, Some(request.bytes.len()));
     }
 
-    /// Like [`Proxy::note_sent`], where what was queued for the request has so many bytes.
-    pub(super) fn note_sent_within(&mut self, request: &Request<'_>, link: LinkId, length: usize) {
+    /// Like [`Proxy::note_sent`], where what was queued for the request has so many bytes; none where the journal hears of it
+    /// otherwise.
+    pub(super) fn note_sent_within(
+        &mut self,
+        request: &Request<'_>,
+        link: LinkId,
+        length: Option<usize>,
+    ) {
         let client = &mut self.clients[request.client as usize];
         let multi = client.is_queueing();
         client.newest = self.links[link.index as usize].asked;
-        if request.command.access == Access::Write && !multi {
+        let is_write = request.command.access == Access::Write && !multi;
+        let may_look = is_write && request.command.leaves != Leaves::Known;
+        if is_write && let Some(length) = length {
             let replicated = self.is_replicated(&request.command, request.bytes, request.words);
             self.journal_sent(link, length, replicated);
         }
+        if may_look && self.is_looked_behind(request) {
+            self.note_looks(request, link);
+            self.note_changes(request, link, multi);
+            return self.ask_unless_shared(link);
+        }
+        self.note_changes(request, link, multi);
+    }
+
+    /// A request may change keys of which the cache knows something.
+    #[inline]
+    fn note_changes(&mut self, request: &Request<'_>, link: LinkId, multi: bool) {
         let target = &self.links[link.index as usize];
         if self.cached.is_none() {
             return;

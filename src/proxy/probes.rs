@@ -11,7 +11,8 @@ use crate::cache::entry::Millis;
 use crate::cache::push::has_expiring_fields;
 use crate::id::LinkId;
 use crate::metrics::ClearCause;
-use crate::resp::{Protocol, value};
+use crate::repair::script::reply;
+use crate::resp::Protocol;
 use crate::upstream::link::{Lane, Link, What};
 
 use super::Proxy;
@@ -120,7 +121,8 @@ impl Proxy {
             let until = sent_at + cached.max_staleness;
             link.tracking.lease_until = link.tracking.lease_until.max(until);
         }
-        link.probing.clock = read_time(reply).map(|time| (time, sent_at, now));
+        let time = reply::time(reply).and_then(|time| Millis::try_from(time.millis()).ok());
+        link.probing.clock = time.map(|time| (time, sent_at, now));
     }
 
     /// Sends the probes that are due on links in use.
@@ -211,29 +213,4 @@ fn wants_probe(link: &Link) -> bool {
         && link.probing.unanswered < UNANSWERED_MAX
         // Where nothing is announced there is no lease to be renewed.
         && (link.tracking.announces || !link.probing.settled)
-}
-
-/// Reads an answer to TIME, cut to milliseconds.
-fn read_time(reply: &[u8]) -> Option<Millis> {
-    let mut parts = value::elements(reply)?.map(|part| {
-        let digits = std::str::from_utf8(value::body(part)?).ok()?;
-        digits.parse::<u64>().ok()
-    });
-    let (seconds, microseconds) = (parts.next()??, parts.next()??);
-    Some(seconds * 1000 + microseconds / 1000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_is_read_in_milliseconds() {
-        assert_eq!(
-            read_time(b"*2\r\n$2\r\n12\r\n$6\r\n345678\r\n"),
-            Some(12_345)
-        );
-        assert_eq!(read_time(b"-NOPERM\r\n"), None);
-        assert_eq!(read_time(b"*1\r\n$2\r\n12\r\n"), None);
-    }
 }

@@ -65,7 +65,12 @@ impl Proxy {
         index: u32,
         bytes: &[u8],
     ) -> Result<Taking, ReplyError> {
-        let link = &self.links[index as usize];
+        let scope = refusal(bytes);
+        let link = &mut self.links[index as usize];
+        if scope.is_some() || bytes.starts_with(b"-EXECABORT ") {
+            // What reads behind it show may lack what was acknowledged before.
+            link.void_to = link.asked;
+        }
         let lane = link.lane;
         let Some(front) = link.awaited.front() else {
             return Ok(Taking::Passes);
@@ -75,7 +80,6 @@ impl Proxy {
             front.what,
             What::Wrapped(_) | What::Rest | What::Head { .. } | What::Barrier
         );
-        let scope = refusal(bytes);
         let Some(client) = self.client(id).filter(|_| !untouched) else {
             return Ok(Taking::Passes);
         };

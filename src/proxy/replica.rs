@@ -34,7 +34,7 @@ pub(super) struct Replica {
     address: Option<HostPort>,
     lacks: Option<Lacks>,
     /// Raised with each hold, and where another replica is asked: nobody asks in vain twice in a time.
-    time: u32,
+    pub(super) time: u32,
 }
 
 impl Default for Replica {
@@ -77,9 +77,9 @@ impl Proxy {
 
     /// Asks a replica what a request wants to know; `None` where that is not allowed, or can't be right.
     pub(super) fn ask_replica(&mut self, request: &Request<'_>, scope: Scope) -> Option<Taken> {
-        let read = request.command.cached.filter(|read| {
-            shape::has_right_length(*read, request.words.len()) && *read != CachedRead::MGet
-        })?;
+        let length = request.words.len();
+        let single = |read: &CachedRead| shape::is_of_one_key(*read, length);
+        let read = request.command.cached.filter(single)?;
         let client = &self.clients[request.client as usize];
         let allowed = self.config.hold.ask_replica
             && scope == Scope::All
@@ -108,7 +108,13 @@ impl Proxy {
         self.counters.requests[LaneMetric::General.index()] += 1;
         let target = &mut self.links[link.index as usize];
         target.push_bytes(request.bytes, &mut self.pool);
-        target.expect(id, What::Replica { read: read as u8 });
+        target.expect(
+            id,
+            What::InDoubt {
+                read: read as u8,
+                as_resp2: false,
+            },
+        );
         self.touch_link(link);
         Some(Taken::Bytes(request.length))
     }
@@ -161,7 +167,8 @@ impl Proxy {
             journal.samples.at_risk(number, last) > 0
         };
         let records = journal.ring.from(0);
-        for (_, record) in records.filter(|(number, record)| at_risk(*number, record)) {
+        let writes = records.filter(|(_, record)| !record.is_look);
+        for (_, record) in writes.filter(|(number, record)| at_risk(*number, record)) {
             for request in split(record.request, 0) {
                 let command = self.table.find(request.name());
                 let found = touched(&command, request.bytes, &request.words);
@@ -174,17 +181,19 @@ impl Proxy {
         lacks
     }
 
-    /// A replica's reply: it goes to the client, unless it says that there is no such key, or nothing of use.
-    pub(super) fn pass_from_replica(
+    /// The reply of a server that may lack something: it goes to the client, unless it says that there is no such key, or
+    /// nothing of use.
+    pub(super) fn pass_in_doubt(
         &mut self,
         index: u32,
         id: ClientId,
         read: u8,
+        as_resp2: bool,
         bytes: &[u8],
     ) -> Result<Step, ReplyError> {
         let link = &self.links[index as usize];
         if !link.scanner.at_boundary() {
-            return self.pass_replies(index, id, 1, false, bytes);
+            return self.pass_replies(index, id, 1, as_resp2, bytes);
         }
         let frame = first_frame(bytes);
         if frame.is_none() && bytes.len() < HELD_BACK_MAX {
@@ -199,10 +208,14 @@ impl Proxy {
             self.take_back_as(index, id, &request);
             return self.swallow(index, bytes);
         }
+        let kind = match self.links[index as usize].lane {
+            Lane::Replica => SessionRead::Replica,
+            Lane::Tracked | Lane::General | Lane::Pinned | Lane::Repair => SessionRead::Passed,
+        };
         if let Some(client) = self.client(id) {
             client.asked_replica = 0;
         }
-        self.counters.session_reads[SessionRead::Replica.index()] += 1;
-        self.pass_replies(index, id, 1, false, bytes)
+        self.counters.session_reads[kind.index()] += 1;
+        self.pass_replies(index, id, 1, as_resp2, bytes)
     }
 }

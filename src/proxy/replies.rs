@@ -145,11 +145,12 @@ impl Proxy {
                     let (id, as_resp2) = (*client, *as_resp2);
                     self.pass_claim(index, id, as_resp2, bytes)
                 }
-                What::Replica { read } => {
-                    let (id, read) = (*client, *read);
-                    self.pass_from_replica(index, id, read, bytes)
+                What::InDoubt { read, as_resp2 } => {
+                    let (id, read, as_resp2) = (*client, *read, *as_resp2);
+                    self.pass_in_doubt(index, id, read, as_resp2, bytes)
                 }
                 What::Exec { .. } => self.pass_exec(index, bytes),
+                What::Looks { .. } => self.pass_looks(index, bytes),
                 What::Wrapped(_) => self.pass_wrapped(index, bytes),
                 What::Landing(_)
                 | What::Lifetime
@@ -157,6 +158,7 @@ impl Proxy {
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }
+                | What::Repair(_)
                 | What::Check(_) => self.take_ours(index, bytes),
                 What::Settle(_) => self.pass_settling(index, bytes),
                 What::Swallow | What::Named | What::Verdict | What::Barrier => {

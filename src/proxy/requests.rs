@@ -162,6 +162,11 @@ impl Proxy {
         {
             return taken;
         }
+        if self.in_round
+            && let Some(taken) = self.stop_for_repair(&request)
+        {
+            return taken;
+        }
         if self.failover.replaying == Some(true) && self.is_claim(&request) {
             return self.send_claim(request);
         }
@@ -179,6 +184,11 @@ impl Proxy {
             return self.dispatch_held(request);
         }
         let protocol = client.protocol;
+        if self.in_round
+            && let Some(taken) = self.send_marked(&request)
+        {
+            return taken;
+        }
         match request.command.kind {
             Kind::Tracked if !self.is_paused() => self.send_tracked(request),
             Kind::General if !self.is_paused() => {

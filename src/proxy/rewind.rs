@@ -13,7 +13,7 @@ use crate::failover::deadline::with_absolute_deadline;
 use crate::failover::replay::{Class, Delivery, Replay, classify, replay};
 use crate::id::ClientId;
 use crate::metrics::{CloseCause, ErrorKind};
-use crate::upstream::link::{Awaited, What};
+use crate::upstream::link::{Awaited, Form, What};
 
 use super::Proxy;
 use super::owed::{Owed, Sent, split};
@@ -92,7 +92,7 @@ impl Proxy {
             | What::Proof { .. }
             | What::Counted { .. }
             | What::Refreshed { .. }
-            | What::Replica { .. }
+            | What::InDoubt { .. }
             | What::Settle(_) => self.take_back(id, bytes, 1, start, owed),
             // However far it came this time.
             What::Claim { .. } => {
@@ -100,7 +100,12 @@ impl Proxy {
             }
             What::Wrapped(wrapped) => {
                 let delivery = owed.delivery(start + bytes.map_or(0, <[u8]>::len) as u64);
-                self.take_back_one(id, &wrapped.request, delivery);
+                match wrapped.form {
+                    Form::Alone | Form::Within => {
+                        self.take_back_one(id, &wrapped.request, delivery);
+                    }
+                    Form::Block(_) => self.take_back_block(id, Some(&wrapped.request), delivery),
+                }
             }
             What::Exec { .. } => {
                 let delivery = owed.delivery(start + bytes.map_or(0, <[u8]>::len) as u64);
@@ -115,11 +120,13 @@ impl Proxy {
             | What::Verdict
             | What::Landing(_)
             | What::Lifetime
+            | What::Looks { .. }
             | What::Touched(_)
             | What::Tracking { .. }
             | What::Probe { .. }
             | What::Fields { .. }
             | What::Check(_)
+            | What::Repair(_)
             | What::Rest => {}
         }
     }

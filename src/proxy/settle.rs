@@ -13,6 +13,11 @@ impl Proxy {
     /// A reply that also changes our state: judged by its first bytes, applied once it is whole.
     pub(super) fn pass_settling(&mut self, index: u32, bytes: &[u8]) -> Result<Step, ReplyError> {
         let link = &mut self.links[index as usize];
+        if let Some(What::Settle(Settle::Exec { marks: 1.., .. })) =
+            link.awaited.front().map(|front| &front.what)
+        {
+            return self.pass_marked_exec(index, bytes);
+        }
         let first = link.scanner.at_boundary();
         let before = link.scanner.clone();
         let run = link.scanner.run_whole(bytes, 1, HELD_BACK_MAX)?;
@@ -86,7 +91,7 @@ impl Proxy {
         Ok(Step::Consumed(run.consumed))
     }
 
-    fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
+    pub(super) fn settle(&mut self, link: LinkId, id: ClientId, settle: Settle, ok: bool) {
         self.forget(&What::Settle(settle.clone()));
         let now = self.now;
         let sent_on = &mut self.links[link.index as usize];

@@ -92,6 +92,17 @@ pub(super) struct Stale {
 }
 
 impl Stale {
+    /// Tells whether a reply came by a link that was relied on when the hold began.
+    pub(super) fn is_of(&self, database: u32, link: u32) -> bool {
+        self.of(database)
+            .is_some_and(|last| last.tracking.serial == link)
+    }
+
+    /// Takes the touches that were answered, to be applied otherwise.
+    pub(super) fn take_touches(&mut self) -> Vec<Touch> {
+        self.touches.take()
+    }
+
     fn note(&mut self, link: &Link, now: Millis) {
         if !link.tracking.holds_lease(now) {
             return;
@@ -239,7 +250,7 @@ impl Proxy {
     }
 
     /// Applies the touches that were answered meanwhile, before anything else is sent.
-    fn apply_touches(&mut self) {
+    pub(super) fn apply_touches(&mut self) {
         let has_gt = self
             .cached
             .as_ref()

@@ -30,6 +30,7 @@ use super::hygiene::Hygiene;
 use super::journalled::Journalled;
 use super::loss::Verdict;
 use super::maint::Notices;
+use super::repair::Repairing;
 use super::replica::Replica;
 use super::stale::Stale;
 use super::switch;
@@ -73,6 +74,10 @@ pub struct Proxy {
     pub(super) journal: Option<Box<Journalled>>,
     /// Which replies wait for replicas; none where none ever does.
     pub(super) durability: Option<Box<Durability>>,
+    /// How what another primary lacks is put back; none where nothing is.
+    pub(super) repairing: Option<Box<Repairing>>,
+    /// That is under way: requests may have to wait for it, and writes take marks.
+    pub(super) in_round: bool,
     pub(super) clock: Box<dyn Clock>,
     /// The boot clock when bytes were looked at last.
     pub(super) boot: Millis,
@@ -142,13 +147,19 @@ impl Proxy {
         let cached = Cached::new(&config, Entropy::from_seed(entropy.next_u64()));
         let hygiene = Hygiene::new(Rules::new(&config.sessions, Abilities::default()));
         let journal = Journalled::new(&config, progress);
+        let now = Instant::now();
+        let repairing = Repairing::new(&config, &mut entropy, now);
         let mut registry = Registry::new(entropy);
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
         }
-        let now = Instant::now();
         let durability = Durability::new(&config, now);
-        let failover = Failover::new(config.hold.clone(), primary.is_some(), now);
+        let failover = Failover::new(
+            config.hold.clone(),
+            primary.is_some(),
+            config.repair.enabled,
+            now,
+        );
         Self {
             config,
             dial,
@@ -171,6 +182,8 @@ impl Proxy {
             hygiene,
             journal,
             durability,
+            repairing,
+            in_round: false,
             boot: clock.boot(),
             boot_micros: clock.boot_micros(),
             clock,

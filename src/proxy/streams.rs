@@ -117,8 +117,9 @@ impl Proxy {
                 last.end = end;
             }
             link.end_upload(end);
-            if self.clients[index as usize].held.multi {
-                self.note_queued_upload(index, own);
+            match self.clients[index as usize].held.multi {
+                true => self.note_queued_upload(index, own),
+                false => self.look_behind_upload(own),
             }
         } else {
             link.push_bytes(&input[..count], &mut self.pool);

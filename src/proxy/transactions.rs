@@ -12,6 +12,7 @@ use crate::resp::{Protocol, Words};
 use crate::upstream::link::{Lane, Proof, Settle, What};
 
 use super::Proxy;
+use super::owed::split;
 use super::requests::{Request, Taken};
 use super::touches::proof;
 
@@ -37,6 +38,11 @@ impl Proxy {
             if !self.may_send(request.client, link) {
                 return Taken::Stalled;
             }
+            let found = judged.map_or(&[][..], |judged| &judged.found);
+            if self.in_round && self.send_marked_block(&request, link, block, found) {
+                self.note_block(request.client, link, block);
+                return Taken::Bytes(request.length + length);
+            }
             let client = &mut self.clients[request.client as usize];
             client.inflight += count;
             client.lane = Some(link);
@@ -54,7 +60,7 @@ impl Proxy {
                 None => 0,
             });
             let target = &mut self.links[link.index as usize];
-            let found = judged.map_or(Box::default(), |judged| judged.found.as_slice().into());
+            let found = found.into();
             target.expect(
                 id,
                 What::Exec {
@@ -63,9 +69,14 @@ impl Proxy {
                     as_resp2,
                 },
             );
-            if self.journal.is_some() && self.holds_writes(block) {
-                let replicated = self.is_block_replicated(block);
-                self.journal_sent(link, request.bytes.len() + block.len(), replicated);
+            if self.journal.is_some() {
+                let requests = split(block, 0);
+                if self.holds_writes(&requests) {
+                    let replicated = self.is_block_replicated(&requests);
+                    let length = request.bytes.len() + block.len();
+                    self.journal_sent(link, length, replicated);
+                    self.note_block_looks(link, &requests);
+                }
             }
             self.note_block(request.client, link, block);
             for key in judged.map_or(&[][..], |judged| &judged.asked) {
@@ -148,7 +159,7 @@ impl Proxy {
     }
 
     /// Looks behind MULTI for session commands up to EXEC; their bytes and, with MULTI, their number.
-    fn whole_transaction(&self, mut rest: &[u8]) -> Option<(usize, u32)> {
+    pub(super) fn whole_transaction(&self, mut rest: &[u8]) -> Option<(usize, u32)> {
         let mut words = Words::default();
         let (mut length, mut count) = (0, 1);
         loop {
@@ -171,7 +182,7 @@ impl Proxy {
     fn is_pair(&mut self, client: u32, link: LinkId, block: &[u8]) -> Option<bool> {
         let cached = self.cached.as_ref()?;
         // To be told that replicas have it, somebody has to ask them.
-        let replicated = self.is_block_replicated(block);
+        let replicated = self.may_be_replicated() && self.is_block_replicated(&split(block, 0));
         if !cached.touches.unchanged_set || self.is_watched() || replicated {
             return None;
         }
@@ -193,7 +204,7 @@ impl Proxy {
     }
 
     /// The keys of a whole transaction, which has just been queued on a link, may change from now to its last reply.
-    fn note_block(&mut self, index: u32, link: LinkId, block: &[u8]) {
+    pub(super) fn note_block(&mut self, index: u32, link: LinkId, block: &[u8]) {
         self.clients[index as usize].newest = self.links[link.index as usize].asked;
         let mut words = Words::default();
         let mut rest = block;
@@ -239,7 +250,14 @@ impl Proxy {
             Kind::Exec if exact && multi && client.watch_lost => self.send_void(request, held),
             Kind::Exec if exact && multi => {
                 let script = client.script_queued;
-                let taken = self.send_own(request, Some(Settle::Exec { held, script }));
+                let taken = self.send_own(
+                    request,
+                    Some(Settle::Exec {
+                        held,
+                        script,
+                        marks: 0,
+                    }),
+                );
                 if matches!(taken, Taken::Bytes(_)) {
                     let client = &mut self.clients[request.client as usize];
                     client.script_queued = false;

@@ -29,6 +29,7 @@
 //!   restored like any other: an older value was put back over it, and nobody will put one back again. To tell the two, each
 //!   mark says whether anything was written.
 //! - *HDEL on an absent key* has survived, and stays pending for whoever puts an older value back.
+//! - *A payload* (DUMP) has no fields here. The script can look: fields on top of one of a hash are set in it, not pending.
 //! - *A creation* takes all fields of the record or none, those before the horizon too: some would be partial (R4). It leaves
 //!   no mark of the base: it outranks no other sidecar's SET.
 

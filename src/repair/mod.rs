@@ -2,8 +2,9 @@
 //!
 //! Several sidecars repair one new primary at once, in any order, while new writes already arrive. What they do to a key is
 //! a *last-writer-wins join* of stamped components: independent of order, and idempotent. Nothing here reads a clock or
-//! opens a socket: [`decide`](decide::decide) is the join as a function, `script/repair.lua` is the same as one atomic step
-//! on the server, and `tests/repair_script.rs` compares the two on every version.
+//! opens a socket: [`fold`] makes one record for each key of the writes that the journal remembers, [`decide`](decide::decide)
+//! is the join as a function, `script/repair.lua` is the same as one atomic step on the server, and `tests/repair_script.rs`
+//! compares the two on every version.
 //!
 //! # Guarantees
 //! - **R1** The final value of a key is explained by the acknowledged operations in an order that respects real time;
@@ -21,12 +22,15 @@
 //! - *Disturbed* is a component that was written in this round: by an app, or by the repair of some record.
 
 pub mod decide;
+pub mod fold;
 pub mod key;
+pub mod marking;
 pub mod marks;
 pub mod record;
 pub mod round;
 pub mod script;
 pub mod stamp;
+pub mod tally;
 
 #[cfg(test)]
 mod explore;

@@ -28,6 +28,11 @@ impl Stamp {
         Self(self.0 + 1)
     }
 
+    /// Returns the last stamp that this one outranks.
+    pub fn previous(self) -> Self {
+        Self(self.0 - 1)
+    }
+
     /// Returns the same instant in the unit of deadlines, milliseconds.
     pub fn millis(self) -> i64 {
         self.0.div_euclid(1000)

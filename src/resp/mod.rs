@@ -6,6 +6,8 @@
 pub mod codec;
 pub mod encode;
 pub mod frame;
+#[cfg(test)]
+pub(crate) mod notation;
 pub mod request;
 pub mod value;
 

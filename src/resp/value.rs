@@ -9,6 +9,19 @@ pub fn body(frame: &[u8]) -> Option<&[u8]> {
     (usize::try_from(length) == Ok(body.len())).then_some(body)
 }
 
+/// Returns how a bulk string begins of which not all may be there, and its length; `None` for any other frame.
+pub fn beginning(frame: &[u8]) -> Option<(&[u8], usize)> {
+    let (length, rest) = header(frame, b'$')?;
+    let length = usize::try_from(length).ok()?;
+    Some((&rest[..length.min(rest.len())], length))
+}
+
+/// Splits the first frame off; `None` where there is no whole one.
+pub fn first(frames: &[u8]) -> Option<(&[u8], &[u8])> {
+    let run = Scanner::default().run(frames, 1).ok()?;
+    (run.frames == 1).then(|| frames.split_at(run.consumed))
+}
+
 /// Returns the number of an integer frame.
 pub fn integer(frame: &[u8]) -> Option<i64> {
     let (number, rest) = header(frame, b':')?;
@@ -34,6 +47,15 @@ pub fn elements(frame: &[u8]) -> Option<Elements<'_>> {
     })
 }
 
+/// Returns the names and values in a map, in turn; `None` for any other frame.
+pub fn map(frame: &[u8]) -> Option<Elements<'_>> {
+    let (count, rest) = header(frame, b'%')?;
+    Some(Elements {
+        left: usize::try_from(count).ok()?.checked_mul(2)?,
+        rest,
+    })
+}
+
 /// Returns the frames in a push; `None` for any other frame.
 pub fn push(frame: &[u8]) -> Option<Elements<'_>> {
     let (count, rest) = header(frame, b'>')?;
@@ -44,16 +66,21 @@ pub fn push(frame: &[u8]) -> Option<Elements<'_>> {
 }
 
 /// The frames in an aggregate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Elements<'a> {
     left: usize,
     rest: &'a [u8],
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
     /// Returns how many are still to come, if the frame is whole.
     pub fn left(&self) -> usize {
         self.left
+    }
+
+    /// Returns the bytes behind those that have come: where there is no next one, how it begins.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 }
 
@@ -62,12 +89,10 @@ impl<'a> Iterator for Elements<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        let run = Scanner::default().run(self.rest, 1).ok()?;
-        if run.frames == 0 {
+        let Some((element, rest)) = first(self.rest) else {
             self.left = 0;
             return None;
-        }
-        let (element, rest) = self.rest.split_at(run.consumed);
+        };
         self.rest = rest;
         Some(element)
     }
@@ -93,6 +118,11 @@ mod tests {
         for frame in [&b"$-1\r\n"[..], b"_\r\n", b"$5\r\nabc\r\n", b"+OK\r\n", b""] {
             assert_eq!(body(frame), None);
         }
+        assert_eq!(beginning(b"$3\r\nabc\r\n"), Some((&b"abc"[..], 3)));
+        assert_eq!(beginning(b"$9\r\nab"), Some((&b"ab"[..], 9)));
+        for frame in [&b"$-1\r\n"[..], b"_\r\n", b"$9", b"+ab\r\n", b""] {
+            assert_eq!(beginning(frame), None);
+        }
         assert_eq!(integer(b":-2\r\n"), Some(-2));
         assert_eq!(integer(b":x\r\n"), None);
         assert_eq!(integer(b"+1\r\n"), None);
@@ -114,6 +144,9 @@ mod tests {
         // Two are announced, one has come.
         assert_eq!(elements(b"*2\r\n:1\r\n").unwrap().left(), 2);
         assert_eq!(elements(b"*2\r\n:1\r\n").unwrap().count(), 1);
+        let mut cut = elements(b"*2\r\n:1\r\n$9\r\na").unwrap();
+        assert_eq!(cut.by_ref().count(), 1);
+        assert_eq!(cut.rest(), b"$9\r\na");
         assert!(elements(b"$1\r\na\r\n").is_none());
         assert_eq!(push(b">1\r\n+a\r\n").unwrap().next(), Some(&b"+a\r\n"[..]));
     }

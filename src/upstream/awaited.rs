@@ -7,6 +7,8 @@ use crate::cache::entry::Millis;
 use crate::command::ttl::Found;
 use crate::failover::touches::Touch;
 use crate::id::ClientId;
+use crate::journal::Micros;
+use crate::repair::marking::{Mark, When};
 
 /// What a reply changes besides going to its client. Each applies only if the reply is no error, where nothing else is
 /// said.
@@ -29,6 +31,8 @@ pub enum Settle {
         held: u32,
         /// Whether a script was queued.
         script: bool,
+        /// How many marks of ours stand in front of it, and at the end of its reply.
+        marks: u32,
     },
     /// DISCARD of ours in the place of an EXEC: what the client watched was lost, so it gets a null.
     Voided {
@@ -93,10 +97,12 @@ pub enum What {
         /// Whether the client speaks RESP2.
         as_resp2: bool,
     },
-    /// A replica's reply to a read: for the client, unless it is a doubt.
-    Replica {
+    /// The reply to a read of a server that may lack what was written: for the client, unless it says that there is nothing.
+    InDoubt {
         /// Which kind of read.
         read: u8,
+        /// Whether the client speaks RESP2 and the link RESP3.
+        as_resp2: bool,
     },
     /// The reply to a claim (SET NX) that may have run before, on a link that was lost.
     Claim {
@@ -124,6 +130,13 @@ pub enum What {
     Touched(Box<Touch>),
     /// The reply to our PTTL of a key that should have an expiry.
     Lifetime,
+    /// The replies to reads of ours that tell what writes before them left.
+    Looks {
+        /// Replies to come.
+        count: u32,
+        /// Whether they are DUMPs, and not HLEN and PTTL.
+        is_payload: bool,
+    },
     /// A reply for the client that tells whether its user may do what else could be answered here.
     Proof {
         /// What it proves.
@@ -150,6 +163,8 @@ pub enum What {
     },
     /// The reply to a read of ours that checks an answer of the cache.
     Check(Box<Check>),
+    /// The reply to a question of the repair.
+    Repair(RepairAsk),
     /// A reply for the client that also changes our state.
     Settle(Settle),
     /// Nothing from the link: an answer of our own that has its turn here.
@@ -170,7 +185,9 @@ impl What {
     /// Returns how many replies of the link it stands for.
     pub(super) fn replies(&self) -> u32 {
         match self {
-            Self::Replies { count, .. } | Self::Head { count } => *count,
+            Self::Replies { count, .. } | Self::Head { count } | Self::Looks { count, .. } => {
+                *count
+            }
             Self::Wrapped(wrapped) => wrapped.replies,
             Self::Local(_) | Self::Rest => 0,
             _ => 1,
@@ -183,11 +200,13 @@ impl What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof(pub u32);
 
-/// A request that was sent in a transaction of ours.
+/// A request that was sent in a transaction of ours, or that is more to us than its reply.
 #[derive(Debug)]
 pub struct Wrapped {
-    /// The request as it came.
+    /// The request as it came; of a transaction all of them, from MULTI to EXEC.
     pub request: Box<[u8]>,
+    /// How it was sent.
+    pub form: Form,
     /// How many replies come.
     pub replies: u32,
     /// How many are still to come.
@@ -196,6 +215,74 @@ pub struct Wrapped {
     pub came: Vec<u8>,
     /// Whether the client speaks RESP2 and the link RESP3.
     pub as_resp2: bool,
+    /// What is counted of the replies to which of its requests.
+    pub found: Box<[(usize, Found)]>,
+    /// What it marks, while a round of repair is open.
+    pub marked: Option<Box<Marked>>,
+}
+
+/// How a wrapped request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// By itself.
+    Alone,
+    /// Between a MULTI and an EXEC of ours.
+    Within,
+    /// It is a transaction, with so many requests between MULTI and EXEC.
+    Block(u32),
+}
+
+impl Wrapped {
+    /// Returns how many replies its client gets.
+    pub fn answers(&self) -> u32 {
+        match self.form {
+            Form::Alone | Form::Within => 1,
+            Form::Block(queued) => queued + 2,
+        }
+    }
+
+    /// Returns how many requests of ours stand in front of its own.
+    pub fn front(&self) -> usize {
+        let marked = self
+            .marked
+            .as_ref()
+            .filter(|marked| marked.when == When::Together);
+        match self.form {
+            Form::Alone => 0,
+            Form::Within | Form::Block(_) => marked.map_or(0, |marked| marked.marks.len()),
+        }
+    }
+}
+
+/// A write and its marks.
+#[derive(Debug)]
+pub struct Marked {
+    /// Its marks.
+    pub marks: Vec<Mark>,
+    /// When they are made.
+    pub when: When,
+    /// When it was sent.
+    pub sent_at: Micros,
+}
+
+/// What is asked of a primary that is joined or repaired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepairAsk {
+    /// The time.
+    Time {
+        /// When it was asked, by the boot clock.
+        sent_at: Micros,
+    },
+    /// Whose history it has.
+    Lineage,
+    /// Something whose answer says nothing.
+    Loaded,
+    /// How round and peers are.
+    Round,
+    /// The repair of a key of a database.
+    Key(Box<(u32, Bytes)>),
+    /// Whether a key of a database is there.
+    Exists(Box<(u32, Bytes)>),
 }
 
 /// An answer of the cache that the primary is asked about.

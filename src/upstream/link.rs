@@ -7,12 +7,13 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-pub use super::awaited::{Awaited, Check, Proof, Settle, What, Wrapped};
+pub use super::awaited::{Awaited, Check, Form, Marked, Proof, RepairAsk, Settle, What, Wrapped};
 use super::connect::{ConnectError, Established};
 use super::unanswered::Unanswered;
 use crate::cache::core::Tracking;
 use crate::cache::entry::Millis;
 use crate::cache::fence::SlotId;
+use crate::command::leaves::Look;
 use crate::id::ClientId;
 use crate::journal::Micros;
 use crate::outbox::Pool;
@@ -31,6 +32,8 @@ pub enum Lane {
     Pinned,
     /// Reads of a replica, while there is no primary.
     Replica,
+    /// What is put back on a primary.
+    Repair,
 }
 
 impl Lane {
@@ -38,7 +41,7 @@ impl Lane {
     pub fn metric(self) -> crate::metrics::Lane {
         match self {
             Self::Tracked => crate::metrics::Lane::Tracked,
-            Self::General | Self::Replica => crate::metrics::Lane::General,
+            Self::General | Self::Replica | Self::Repair => crate::metrics::Lane::General,
             Self::Pinned => crate::metrics::Lane::Pinned,
         }
     }
@@ -68,6 +71,19 @@ pub struct Write {
     pub written: Written,
     /// Whether their replies wait until replicas have them.
     pub replicated: bool,
+    /// They are reads of ours that tell what writes before them left.
+    pub is_look: bool,
+    /// No field of a hash in the database has a deadline of its own.
+    pub fields_last: bool,
+}
+
+/// A key that is to be asked about behind what was written to it.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// What is to be asked.
+    pub look: Look,
 }
 
 /// Where the bytes of such requests are.
@@ -158,6 +174,10 @@ pub struct Link {
     pub pending: VecDeque<(u64, Pending)>,
     /// Requests that may change data, for the journal, in the order of their replies.
     pub writes: VecDeque<Write>,
+    /// Keys that are to be asked about before it is flushed.
+    pub looked: Vec<LookedAt>,
+    /// Looks up to this place show a node that is no primary any more.
+    pub void_to: u64,
     /// What is known of the server's tracking on it.
     pub tracking: Tracking,
     /// Its probes.
@@ -226,6 +246,8 @@ impl Link {
             bell,
             output: Unanswered::new(match lane {
                 Lane::Tracked | Lane::General | Lane::Replica => KEPT_SHARED_MAX,
+                // Nothing of it is sent again as it was.
+                Lane::Repair => 0,
                 Lane::Pinned => KEPT_PINNED_MAX,
             }),
             answered: 0,
@@ -234,6 +256,8 @@ impl Link {
             replied: 0,
             pending: VecDeque::new(),
             writes: VecDeque::new(),
+            looked: Vec::new(),
+            void_to: 0,
             tracking: Tracking {
                 serial,
                 ..Tracking::default()
@@ -348,6 +372,8 @@ impl Link {
                     end: last,
                 },
             replicated: alike,
+            is_look: false,
+            fields_last: false,
         }) = self.writes.back_mut()
             && *alike == replicated
             && *last == start
@@ -365,6 +391,8 @@ impl Link {
             sent_at,
             written: Written::There { start, end },
             replicated,
+            is_look: false,
+            fields_last: false,
         });
     }
 

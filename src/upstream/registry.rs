@@ -78,7 +78,8 @@ impl Registry {
         match lane {
             Lane::Tracked => &mut self.tracked,
             Lane::Replica => &mut self.replica[usize::from(protocol == Protocol::Resp3)],
-            Lane::General | Lane::Pinned => {
+            // The last two are listed nowhere.
+            Lane::General | Lane::Pinned | Lane::Repair => {
                 &mut self.general[usize::from(protocol == Protocol::Resp3)]
             }
         }

@@ -9,7 +9,7 @@ use super::relay::{Mode, Relay};
 use super::statistics::Calls;
 use super::workload::Arena;
 use crate::harness::{
-    Client, Random, Server, Sidecar, against_redis, any_version, encode, pause, seed, until,
+    Client, Random, Server, Sidecar, against_redis, any_version, encode, pause, seed, signal, until,
 };
 use crate::side_by_side;
 
@@ -99,7 +99,7 @@ impl Fault {
     fn begin(&self, relay: &Relay, sidecar: &Sidecar) {
         match self {
             Self::Link(mode) => relay.set(mode.clone()),
-            Self::Freeze => signal(sidecar, "-STOP"),
+            Self::Freeze => signal(pid(sidecar), "-STOP"),
         }
     }
 
@@ -109,17 +109,13 @@ impl Fault {
                 assert!(relay.withheld() > 0, "there was a fault");
                 relay.set(Mode::Pass);
             }
-            Self::Freeze => signal(sidecar, "-CONT"),
+            Self::Freeze => signal(pid(sidecar), "-CONT"),
         }
     }
 }
 
-fn signal(sidecar: &Sidecar, name: &str) {
-    let pid = sidecar.pid().expect("a sidecar runs").to_string();
-    let done = std::process::Command::new("kill")
-        .args([name, &pid])
-        .status();
-    assert!(done.is_ok_and(|status| status.success()), "{name} was sent");
+fn pid(sidecar: &Sidecar) -> u32 {
+    sidecar.pid().expect("a sidecar runs")
 }
 
 fn write(step: &Step) -> Option<Write> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gripfast::journal::{Collection, Deadline, Element, Image, Moment, Parts, Value};
+use gripfast::journal::collection::Held;
+use gripfast::journal::{Collection, Deadline, Element, Field, Image, Moment, Parts, Value};
 
 use crate::harness::{self, Client};
 
@@ -10,12 +11,44 @@ use crate::harness::{self, Client};
 #[derive(Clone, Debug)]
 pub(crate) struct Actual {
     kind: String,
+    /// All of a string; the elements of a list, one a line.
     string: Vec<u8>,
     /// Fields with values, members with scores, members with nothing.
     elements: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Of the fields, where the server has such a thing.
     field_deadlines: BTreeMap<Vec<u8>, Deadline>,
     deadline: Deadline,
+}
+
+impl Actual {
+    pub(crate) fn is_empty_hash(&self) -> bool {
+        self.kind == "hash" && self.elements.is_empty()
+    }
+
+    /// Forgets when fields end by themselves.
+    pub(crate) fn without_field_deadlines(mut self) -> Self {
+        self.field_deadlines.clear();
+        self
+    }
+
+    /// Forgets when the key ends by itself.
+    pub(crate) fn without_deadline(mut self) -> Self {
+        self.deadline = Deadline::Unknown;
+        self
+    }
+
+    /// Tells whether both are alike, with deadlines no further apart than so many milliseconds.
+    pub(crate) fn is_like(&self, other: &Self, tolerance: i64) -> bool {
+        let mut fields = self.field_deadlines.iter();
+        self.kind == other.kind
+            && self.string == other.string
+            && self.elements == other.elements
+            && agrees(self.deadline, other.deadline, tolerance)
+            && fields.all(|(name, deadline)| {
+                let other = other.field_deadlines.get(name);
+                agrees(*deadline, *other.unwrap_or(&Deadline::Unknown), tolerance)
+            })
+    }
 }
 
 fn line(value: &harness::Value) -> Vec<u8> {
@@ -48,6 +81,7 @@ fn reading(kind: &str) -> &'static str {
         "hash" => "HGETALL",
         "set" => "SMEMBERS",
         "zset" => "ZRANGE",
+        "list" => "LRANGE",
         "string" => "GET",
         _ => "EXISTS",
     }
@@ -64,6 +98,7 @@ pub(crate) fn read(
         let mut requests = vec!["TIME".into(), "MULTI".into(), format!("TYPE {key}")];
         requests.push(match reading(&kind) {
             "ZRANGE" => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+            "LRANGE" => format!("LRANGE {key} 0 -1"),
             command => format!("{command} {key}"),
         });
         requests.push(format!("PTTL {key}"));
@@ -91,7 +126,10 @@ pub(crate) fn read(
 
 fn taken(kind: String, replies: &[harness::Value], wall: i64) -> Actual {
     let values = many(&replies[1]);
-    let width = if kind == "set" { 1 } else { 2 };
+    let width = match kind.as_str() {
+        "set" | "list" => 1,
+        _ => 2,
+    };
     let elements = values.chunks(width).map(|element| {
         let held = element.get(1).map(line).unwrap_or_default();
         (line(&element[0]), held)
@@ -105,6 +143,11 @@ fn taken(kind: String, replies: &[harness::Value], wall: i64) -> Actual {
     Actual {
         string: match kind.as_str() {
             "string" => line(&replies[1]),
+            "list" => many(&replies[1])
+                .iter()
+                .map(line)
+                .collect::<Vec<_>>()
+                .join(&b'\n'),
             _ => Vec::new(),
         },
         elements: elements.collect(),
@@ -115,6 +158,43 @@ fn taken(kind: String, replies: &[harness::Value], wall: i64) -> Actual {
         deadline: deadline(number(&replies[2]), wall),
         kind,
     }
+}
+
+/// Says what a look that shows everything would have shown.
+pub(crate) fn image(actual: Option<&Actual>) -> Image {
+    let Some(actual) = actual else {
+        return Image::Absent;
+    };
+    let names = actual.elements.iter();
+    let value = match actual.kind.as_str() {
+        "string" => Value::String(actual.string.clone()),
+        "hash" => Value::Hash(collected(names.map(|(name, value)| {
+            let deadline = actual.field_deadlines.get(name);
+            let field = Field {
+                value: Some(value.clone()),
+                deadline: deadline.copied().unwrap_or(Deadline::Never),
+            };
+            (name, field)
+        }))),
+        "set" => Value::Set(collected(names.map(|(name, _)| (name, ())))),
+        "zset" => Value::SortedSet(collected(names.map(|(name, score)| {
+            let score = std::str::from_utf8(score).unwrap().parse().unwrap();
+            (name, Some(score))
+        }))),
+        _ => Value::Unknown,
+    };
+    Image::There(Parts {
+        value,
+        deadline: actual.deadline,
+    })
+}
+
+fn collected<'a, T: Held>(elements: impl Iterator<Item = (&'a Vec<u8>, T)>) -> Collection<T> {
+    let mut all = Collection::empty();
+    for (name, held) in elements {
+        all.set(name, Element::There(held));
+    }
+    all
 }
 
 /// Says what is wrong with an image, if something is. `moment` is that of the reading.
@@ -168,13 +248,13 @@ fn fault_in(parts: &Parts, actual: &Actual, doubt: i64) -> Option<String> {
 
 fn agrees(said: Deadline, has: Deadline, doubt: i64) -> bool {
     match (said, has) {
-        (Deadline::Unknown, _) => true,
+        (Deadline::Unknown, _) | (_, Deadline::Unknown) => true,
         (Deadline::At(said), Deadline::At(has)) => (said - has).abs() <= doubt,
         (said, has) => said == has,
     }
 }
 
-fn elements<T: gripfast::journal::collection::Held>(
+fn elements<T: Held>(
     said: &Collection<T>,
     actual: &Actual,
     agrees: impl Fn(&[u8], &T) -> bool,

@@ -129,6 +129,7 @@ const ANY: &[&str] = &[
     "GET {s}",
     "HLEN {h}",
     "HLEN {h}",
+    "DUMP {k}",
     "PTTL {k}",
     "PEXPIRETIME {k}",
     "HGETALL {k}",

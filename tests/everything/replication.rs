@@ -1,8 +1,6 @@
 //! WAIT and WAITAOF count the client's own earlier writes, whatever link they took.
 
-use std::process::Command;
-
-use crate::harness::{Server, Sidecar, any_version, version};
+use crate::harness::{Server, Sidecar, any_version, signal, version};
 use crate::wait_for_info;
 
 /// A process that stands still until this is dropped.
@@ -10,20 +8,15 @@ struct Frozen(u32);
 
 impl Frozen {
     fn freeze(server: &Server) -> Self {
-        signal("-STOP", server.pid());
+        signal(server.pid(), "-STOP");
         Self(server.pid())
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        signal("-CONT", self.0);
+        signal(self.0, "-CONT");
     }
-}
-
-fn signal(name: &str, pid: u32) {
-    let done = Command::new("kill").args([name, &pid.to_string()]).status();
-    assert!(done.is_ok_and(|status| status.success()), "{name} was sent");
 }
 
 #[test]

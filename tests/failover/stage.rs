@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Version, Wishes, chaos, pause, seed,
-    until,
+    Client, Cluster, Host, Hosts, Plan, SWITCH_SAYS, Sidecar, Stops, Version, Wishes, chaos, pause,
+    saw_promotion, seed, until,
 };
 
 use super::checker::{Verdict, judge};
@@ -132,7 +132,7 @@ impl Stage {
             let clients = workload.start(scope);
             pause(BEFORE);
             let metronome = scope.spawn(|| beat(&history, &stalls, &stop));
-            let promoted = scope.spawn(|| watch_promotion(&replicas, &history, &stop));
+            let promoted = scope.spawn(|| saw_promotion(&replicas, &stop).then(|| history.now()));
             fault_at = history.now();
             fault(
                 &mut self.cluster,
@@ -184,15 +184,6 @@ impl Stage {
     }
 }
 
-/// Stops the threads of a scenario when it is dropped.
-struct Stops<'a>(&'a AtomicBool);
-
-impl Drop for Stops<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Sleeps for a millisecond, again and again, and notes how much longer that took.
 fn beat(history: &History, stalls: &Stalls, stop: &AtomicBool) {
     const BEAT: Duration = Duration::from_millis(1);
@@ -203,30 +194,4 @@ fn beat(history: &History, stalls: &Stalls, stop: &AtomicBool) {
         let late = (until - from).saturating_sub(BEAT);
         stalls.lock().expect("no panic inside").push((until, late));
     }
-}
-
-/// Asks replicas for their role until one of them has turned; returns when.
-fn watch_promotion(replicas: &[String], history: &History, stop: &AtomicBool) -> Option<Duration> {
-    let mut links: Vec<Option<Client>> = replicas.iter().map(|_| None).collect();
-    while !stop.load(Ordering::Relaxed) {
-        for (link, address) in links.iter_mut().zip(replicas) {
-            if link.is_none() {
-                *link = Client::try_connect(address).ok();
-            }
-            // A promotion kills the replica's clients, so a link may end under the question.
-            let role = link.as_mut().and_then(|client| {
-                client.try_send(b"ROLE\r\n").ok()?;
-                client.try_frame()
-            });
-            match role {
-                Some(role) if String::from_utf8_lossy(&role).contains("master") => {
-                    return Some(history.now());
-                }
-                Some(_) => {}
-                None => *link = None,
-            }
-        }
-        pause(Duration::from_millis(1));
-    }
-    None
 }

@@ -13,3 +13,9 @@ pub fn chaos(admin_port: u16, script: &str, arguments: &[&str]) {
         .expect("the script can be started");
     assert!(status.success(), "chaos/{script} failed");
 }
+
+/// Sends a process a signal, such as `-STOP`.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(status.expect("kill can be run").success(), "kill {name}");
+}

@@ -88,6 +88,13 @@ impl Client {
         self.text()
     }
 
+    /// Sends a command of space-separated words and returns the reply as text; `None` when the connection ends.
+    pub fn try_ask(&mut self, words: &str) -> Option<String> {
+        self.try_send(&encode(&words.split(' ').collect::<Vec<_>>()))
+            .ok()?;
+        self.try_frame().map(|frame| escape(&frame))
+    }
+
     /// Reads one frame as escaped text, without the last CR LF.
     pub fn text(&mut self) -> String {
         let frame = self.frame();

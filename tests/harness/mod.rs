@@ -3,6 +3,7 @@
 //! `GRIPFAST_SERVERS="redis-7.0=PATH,valkey-9.1=PATH"` names the servers, `GRIPFAST_TEST_AGAINST=redis` puts the plain
 //! server in the sidecar's place (a test that then fails has a wrong expectation), `GRIPFAST_TEST_SEED` repeats a run.
 
+mod background;
 mod chaos;
 mod client;
 mod cluster;
@@ -15,7 +16,8 @@ mod sidecar;
 mod versions;
 mod wait;
 
-pub use chaos::chaos;
+pub use background::{Stops, saw_promotion};
+pub use chaos::{chaos, signal};
 pub use client::{Client, encode};
 pub use cluster::{Cluster, Plan, SWITCH_SAYS, Turn};
 pub use frame::{Value, escape, frame_end, parse};

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use super::chaos::signal;
 use super::client::Client;
+use super::hosts::Host;
 use super::scratch::Scratch;
 use super::server::{Server, free_port};
 use super::wait::until;
@@ -30,6 +32,7 @@ pub struct Sidecar {
     pub address: String,
     /// Port of `/metrics`, `/readyz` …
     pub admin_port: u16,
+    host: Host,
     unix: PathBuf,
     child: Option<Child>,
     scratch: Scratch,
@@ -41,6 +44,7 @@ pub struct Sidecar {
 pub struct Wishes {
     upstream_port: u16,
     upstream_unix: PathBuf,
+    host: Option<Host>,
     listen_host: Option<String>,
     listen: String,
     upstream: String,
@@ -48,7 +52,8 @@ pub struct Wishes {
     touch: String,
     sessions: String,
     hold: String,
-    yaml: String,
+    journal: String,
+    durability: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -111,7 +116,7 @@ impl Sidecar {
     }
 
     /// The Unix socket's path.
-    pub fn unix(&self) -> &std::path::Path {
+    pub fn unix(&self) -> &Path {
         &self.unix
     }
 
@@ -138,7 +143,7 @@ impl Sidecar {
 
     /// Asks the admin port; returns the status code and the body, `None` when it does not answer.
     pub fn admin(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).ok()?;
+        let mut stream = TcpStream::connect((self.host.address.as_str(), self.admin_port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         write!(
             stream,
@@ -150,6 +155,19 @@ impl Sidecar {
         let code = answer.split(' ').nth(1)?.parse().ok()?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         Some((code, body.to_owned()))
+    }
+
+    /// What `/status` tells; `None` when the admin port does not answer.
+    pub fn status(&self) -> Option<serde_json::Value> {
+        let (_, body) = self.admin("/status")?;
+        Some(serde_json::from_str(&body).expect("JSON"))
+    }
+
+    /// The address of the primary that it follows; empty until one was named.
+    pub fn primary(&self) -> Option<String> {
+        let status = self.status()?;
+        let address = status["upstream"]["address"].as_str();
+        Some(address.expect("a text").to_owned())
     }
 
     /// Returns a metric as last published, by its name and, where it has one, its label.
@@ -170,13 +188,7 @@ impl Sidecar {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         if let Some(pid) = self.pid() {
-            let done = Command::new("kill")
-                .args(["-TERM", &pid.to_string()])
-                .status();
-            assert!(
-                done.is_ok_and(|status| status.success()),
-                "SIGTERM was sent"
-            );
+            signal(pid, "-TERM");
         }
     }
 
@@ -239,7 +251,8 @@ impl Drop for Sidecar {
         };
         let _ = child.kill();
         let _ = child.wait();
-        if std::thread::panicking() {
+        let shows = std::env::var_os("GRIPFAST_TEST_LOGS").is_some();
+        if shows || std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("--- log of the sidecar (last lines)");
@@ -264,7 +277,13 @@ impl Wishes {
         self
     }
 
-    /// Listens on this host instead of 127.0.0.1.
+    /// Runs on this host; applications and operators of others may connect.
+    pub fn on(mut self, host: &Host) -> Self {
+        self.host = Some(host.clone());
+        self.listen("allow_open: true").listen_host(&host.address)
+    }
+
+    /// Listens on this address instead of 127.0.0.1.
     pub fn listen_host(mut self, host: &str) -> Self {
         self.listen_host = Some(host.to_owned());
         self
@@ -294,6 +313,12 @@ impl Wishes {
         self
     }
 
+    /// Adds a line to `journal`, such as `enabled: false`.
+    pub fn journal(mut self, line: &str) -> Self {
+        let _ = write!(self.journal, "{line}, ");
+        self
+    }
+
     /// Adds a line to `sessions`, such as `require_ttl: warn`.
     pub fn sessions(mut self, line: &str) -> Self {
         let _ = write!(self.sessions, "{line}, ");
@@ -306,9 +331,9 @@ impl Wishes {
         self
     }
 
-    /// Adds a section of its own, such as `journal: {enabled: false}`.
-    pub fn yaml(mut self, section: &str) -> Self {
-        let _ = writeln!(self.yaml, "{section}");
+    /// Adds a line to `durability`, such as `mode: replicated`.
+    pub fn durability(mut self, line: &str) -> Self {
+        let _ = write!(self.durability, "{line}, ");
         self
     }
 
@@ -318,8 +343,8 @@ impl Wishes {
         self
     }
 
-    /// The sections about the cache, where a test wants some.
-    fn cache_sections(&self) -> String {
+    /// The sections of which a test wants something.
+    fn sections(&self) -> String {
         let section = |name: &str, lines: &str| match lines.trim_end_matches(", ") {
             "" => String::new(),
             lines => format!("{name}: {{{lines}}}\n"),
@@ -328,7 +353,8 @@ impl Wishes {
             + &section("touch", &self.touch)
             + &section("sessions", &self.sessions)
             + &section("hold", &self.hold)
-            + &self.yaml
+            + &section("journal", &self.journal)
+            + &section("durability", &self.durability)
     }
 
     /// Does not wait until it is ready.
@@ -344,6 +370,7 @@ impl Wishes {
             return Sidecar {
                 address: format!("127.0.0.1:{}", self.upstream_port),
                 admin_port: 0,
+                host: Host::loopback(),
                 unix: self.upstream_unix,
                 child: None,
                 scratch,
@@ -351,7 +378,8 @@ impl Wishes {
             };
         }
         let (port, admin_port) = (free_port(), free_port());
-        let host = self.listen_host.as_deref().unwrap_or("127.0.0.1");
+        let listen_host = self.listen_host.as_deref().unwrap_or("127.0.0.1");
+        let host = self.host.clone().unwrap_or_else(Host::loopback);
         let unix = scratch.path().join("gripfast.sock");
         let config = scratch.path().join("config.yaml");
         let source = match &self.sentinels {
@@ -362,17 +390,20 @@ impl Wishes {
             ),
         };
         let yaml = format!(
-            "listen: {{tcp: \"{host}:{port}\", unix: \"{}\"{}}}\n\
+            "listen: {{tcp: \"{listen_host}:{port}\", unix: \"{}\"{}}}\n\
              upstream: {{{source}{}}}\n\
-             admin: {{listen: \"127.0.0.1:{admin_port}\"}}\n{}",
+             admin: {{listen: \"{}:{admin_port}\", allow_open: {}}}\n{}",
             unix.display(),
             self.listen,
             self.upstream,
-            self.cache_sections()
+            host.address,
+            self.host.is_some(),
+            self.sections()
         );
         write_private(&config, &yaml);
         let log = std::fs::File::create(scratch.path().join("log")).expect("the log can be made");
-        let child = Command::new(env!("CARGO_BIN_EXE_gripfast"))
+        let child = host
+            .command(Path::new(env!("CARGO_BIN_EXE_gripfast")))
             .args(["run", "-c"])
             .arg(&config)
             .stdin(Stdio::null())
@@ -381,8 +412,9 @@ impl Wishes {
             .spawn()
             .expect("the sidecar can be started");
         let mut sidecar = Sidecar {
-            address: format!("{host}:{port}"),
+            address: format!("{listen_host}:{port}"),
             admin_port,
+            host,
             unix,
             child: Some(child),
             scratch,
@@ -396,7 +428,7 @@ impl Wishes {
 }
 
 /// Writes a file that only its owner can read: it may hold a password.
-fn write_private(path: &std::path::Path, text: &str) {
+fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
     let file = options.create_new(true).write(true).mode(0o600).open(path);

@@ -197,10 +197,7 @@ impl Server {
 
     /// The address of the primary that is served from.
     fn primary(&self) -> String {
-        let (_, body) = self.sidecar.admin("/status").expect("the port answers");
-        let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        let address = status["upstream"]["address"].as_str();
-        address.expect("a text").to_owned()
+        self.sidecar.primary().expect("the port answers")
     }
 
     fn counts(&self) -> Counts {

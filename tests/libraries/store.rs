@@ -166,8 +166,7 @@ impl Store {
     }
 
     fn status(&self) -> serde_json::Value {
-        let (_, body) = self.sidecar.admin("/status").expect("the port answers");
-        serde_json::from_str(&body).expect("JSON")
+        self.sidecar.status().expect("the port answers")
     }
 
     /// Milliseconds that each key of the set-up's database has left, asked of Redis itself; -1 is a key without an end.

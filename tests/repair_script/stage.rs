@@ -8,7 +8,8 @@ use gripfast::repair::script::{Call, Names};
 use gripfast::repair::stamp::Stamp;
 
 use crate::cases::Case;
-use crate::harness::{Client, Server, Value, Version, encode, escape, parse};
+use crate::harness::{Client, Server, Version, encode, escape};
+use crate::server::{self, blob, number, texts};
 
 /// The app's key.
 pub(crate) const KEY: &str = "k";
@@ -43,17 +44,20 @@ pub(crate) struct Stage {
     client: Client,
     names: Names,
     pub(crate) payloads: Vec<Bytes>,
+    /// The payload of a hash: f = 1, g = 2.
+    pub(crate) hash: Bytes,
 }
 
 impl Stage {
     pub(crate) fn new(version: &Version) -> Self {
         let server = Server::start(version);
         let mut client = server.client();
-        for words in ["RPUSH p x y", "ZADD q 2 m", "SADD r o"] {
+        for words in ["RPUSH p x y", "ZADD q 2 m", "SADD r o", "HSET s f 1 g 2"] {
             client.ask(words);
         }
         let payloads = ["p", "q", "r"].map(|key| blob(&client.call(&["DUMP", key])));
         Self {
+            hash: blob(&client.call(&["DUMP", "s"])),
             client,
             names: Names::new("gripfast:", 5000),
             payloads: payloads.to_vec(),
@@ -62,9 +66,7 @@ impl Stage {
     }
 
     pub(crate) fn now(&mut self) -> Stamp {
-        let words = texts(&self.client.call(&["TIME"]));
-        let [seconds, micros] = [0, 1].map(|place| number(&words[place]));
-        Stamp(seconds * 1_000_000 + micros)
+        server::now(&mut self.client)
     }
 
     /// Sets a case up, repairs, and returns the key before, all after, and the answer.
@@ -88,20 +90,11 @@ impl Stage {
 
     fn run(&mut self, case: &Case, call: &Call<'_>) -> (Option<Whole<Bytes>>, After, Vec<u8>) {
         self.set_up(case);
-        let before = self.key();
-        let mut bytes = Vec::new();
-        call.by_sha(&mut bytes, &call.script().sha());
-        self.client.send(&bytes);
-        let mut frame = self.client.frame();
-        if frame.starts_with(b"-NOSCRIPT") {
-            bytes.clear();
-            call.by_body(&mut bytes);
-            self.client.send(&bytes);
-            frame = self.client.frame();
-        }
+        let before = server::whole(&mut self.client, KEY.as_bytes());
+        let frame = server::call(&mut self.client, call);
         assert!(frame.starts_with(b"*"), "{case:#?}\n{}", escape(&frame));
         let after = After {
-            key: self.key(),
+            key: server::whole(&mut self.client, KEY.as_bytes()),
             marks: self.marks(),
         };
         (before, after, frame)
@@ -137,24 +130,6 @@ impl Stage {
             let frame = self.client.frame();
             assert!(!frame.starts_with(b"-"), "{}", escape(&frame));
         }
-    }
-
-    fn key(&mut self) -> Option<Whole<Bytes>> {
-        let left = number_of(&self.client.call(&["PTTL", KEY]));
-        let content = match &self.client.ask(&format!("TYPE {KEY}"))[..] {
-            "+none" => return None,
-            "+string" => Content::String(blob(&self.client.call(&["GET", KEY]))),
-            "+hash" => {
-                let flat = texts(&self.client.call(&["HGETALL", KEY]));
-                let pairs = flat
-                    .chunks(2)
-                    .map(|pair| (pair[0].clone(), pair[1].clone()));
-                Content::Hash(pairs.collect())
-            }
-            _ => Content::Opaque(blob(&self.client.call(&["DUMP", KEY]))),
-        };
-        let deadline = (left >= 0).then(|| self.now().millis() + left);
-        Some(Whole { content, deadline })
     }
 
     fn marks(&mut self) -> Marks<Bytes> {
@@ -264,30 +239,4 @@ fn words(text: &str) -> Vec<Bytes> {
     text.split(' ')
         .map(|word| Bytes::from(word.to_owned()))
         .collect()
-}
-
-fn blob(frame: &[u8]) -> Bytes {
-    match parse(frame) {
-        Value::Blob(_, bytes) | Value::Line(_, bytes) => bytes.into(),
-        other => panic!("a string: {other:?}"),
-    }
-}
-
-fn texts(frame: &[u8]) -> Vec<Bytes> {
-    let Value::Many(_, values) = parse(frame) else {
-        panic!("an array: {}", escape(frame))
-    };
-    let bytes = values.into_iter().map(|value| match value {
-        Value::Blob(_, bytes) | Value::Line(_, bytes) => bytes.into(),
-        other => panic!("a string: {other:?}"),
-    });
-    bytes.collect()
-}
-
-fn number(text: &Bytes) -> i64 {
-    std::str::from_utf8(text).unwrap().parse().unwrap()
-}
-
-fn number_of(frame: &[u8]) -> i64 {
-    number(&blob(frame))
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
     Admin, Cache, Config, Credentials, Durability, DurabilityMode, Hold, Journal, Listen, Log,
-    LogFormat, OnTimeout, Ratio, RequireTtl, Sessions, Source, Touch, Upstream,
+    LogFormat, OnTimeout, Opaque, Ratio, Repair, RequireTtl, Sessions, Source, Touch, Upstream,
 };
 
 /// Lists every key as it would be in force.
@@ -18,6 +18,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
         hold,
         journal,
         durability,
+        repair,
         admin,
         log,
         shutdown_grace,
@@ -30,6 +31,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
     list_hold(hold, out)?;
     list_journal(journal, out)?;
     list_durability(durability, out)?;
+    list_repair(repair, out)?;
     list_admin(admin, out)?;
     list_log(log, out)?;
     writeln!(out, "shutdown:")?;
@@ -154,13 +156,41 @@ fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {
         records_max,
         age_max,
         retain,
+        opaque,
     } = journal;
+    let opaque = match opaque {
+        Opaque::Capture => "capture",
+        Opaque::Ignore => "ignore",
+        Opaque::Wait => "wait",
+    };
     writeln!(out, "journal:")?;
     writeln!(out, "  enabled: {enabled}")?;
     writeln!(out, "  bytes_max: {bytes_max}")?;
     writeln!(out, "  records_max: {records_max}")?;
     writeln!(out, "  age_max_s: {}", age_max.as_secs())?;
-    writeln!(out, "  retain_s: {}", retain.as_secs())
+    writeln!(out, "  retain_s: {}", retain.as_secs())?;
+    writeln!(out, "  opaque: {opaque}")
+}
+
+fn list_repair(repair: &Repair, out: &mut String) -> fmt::Result {
+    let Repair {
+        enabled,
+        prefix,
+        window,
+        recheck,
+        peer_wait,
+        peer_timeout,
+        reseed_from_cache,
+    } = repair;
+    writeln!(out, "repair:")?;
+    writeln!(out, "  enabled: {enabled}")?;
+    writeln!(out, "  prefix: {}", quoted(Some(prefix)))?;
+    let window = window.map_or_else(|| "null".into(), |window| window.as_millis().to_string());
+    writeln!(out, "  window_ms: {window}")?;
+    writeln!(out, "  recheck_s: {}", recheck.as_secs())?;
+    writeln!(out, "  peer_wait_ms: {}", peer_wait.as_millis())?;
+    writeln!(out, "  peer_timeout_ms: {}", peer_timeout.as_millis())?;
+    writeln!(out, "  reseed_from_cache: {reseed_from_cache}")
 }
 
 fn list_durability(durability: &Durability, out: &mut String) -> fmt::Result {

@@ -10,7 +10,7 @@
 use crate::resp::Scanner;
 
 /// What became of a request that was sent in a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// It was answered.
     Answered {
@@ -18,30 +18,35 @@ pub enum Outcome<'a> {
         reply: &'a [u8],
         /// How many keys had no expiry and were given one.
         given: u32,
+        /// The replies to the requests of ours in front of it; none where the client's was refused.
+        front: Vec<&'a [u8]>,
     },
     /// Nothing has run, and not for the client's request alone: it is to be sent as it came.
     NotRun,
 }
 
-/// Takes apart the replies to a [`super::Verdict::Transaction`], all of them and nothing else (pushes taken out).
+/// Takes apart the replies to a [`super::Verdict::Transaction`], all of them and nothing else (pushes taken out), with so many
+/// requests of ours in front of the client's.
 ///
 /// `None` if these can't be such replies: the link is out of step.
-pub fn read(replies: &[u8]) -> Option<Outcome<'_>> {
+pub fn read(replies: &[u8], front: usize) -> Option<Outcome<'_>> {
     let frames = frames(replies)?;
-    let [multi, request, ours @ .., exec] = frames.as_slice() else {
+    let [multi, queued @ .., exec] = frames.as_slice() else {
         return None;
     };
-    if ours.is_empty() {
+    let (marks, queued) = queued.split_at_checked(front)?;
+    let (request, ours) = queued.split_first()?;
+    if ours.is_empty() && front == 0 {
         return None;
     }
     if is_error(multi) {
-        return Some(answered(request, ours));
+        return Some(answered(request, ours, marks));
     }
     if *multi != b"+OK\r\n" {
         return None;
     }
     if is_error(request) {
-        return Some(answered(request, &[]));
+        return Some(answered(request, &[], &[]));
     }
     if *request != b"+QUEUED\r\n" {
         return None;
@@ -50,15 +55,17 @@ pub fn read(replies: &[u8]) -> Option<Outcome<'_>> {
         return Some(Outcome::NotRun);
     }
     let elements = elements(exec)?;
+    let (marks, elements) = elements.split_at_checked(front)?;
     let (request, given) = elements.split_first()?;
-    (given.len() == ours.len()).then(|| answered(request, given))
+    (given.len() == ours.len()).then(|| answered(request, given, marks))
 }
 
-fn answered<'a>(reply: &'a [u8], ours: &[&[u8]]) -> Outcome<'a> {
+fn answered<'a>(reply: &'a [u8], ours: &[&[u8]], front: &[&'a [u8]]) -> Outcome<'a> {
     let given = ours.iter().filter(|reply| **reply == b":1\r\n").count();
     Outcome::Answered {
         reply,
         given: given as u32,
+        front: front.to_vec(),
     }
 }
 
@@ -73,7 +80,7 @@ fn elements(array: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 /// Cuts bytes into whole frames; `None` if something is left.
-fn frames(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+pub fn frames(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let run = Scanner::default().run(bytes, 1).ok()?;

@@ -428,9 +428,13 @@ fn a_finding_counts_if_the_reply_says_that_something_was_written() {
 fn the_client_s_reply_is_found_in_a_transaction() {
     let answered = |reply: &'static str, given| {
         let reply = reply.as_bytes();
-        Some(Outcome::Answered { reply, given })
+        Some(Outcome::Answered {
+            reply,
+            given,
+            front: Vec::new(),
+        })
     };
-    let not_run = Some(Outcome::NotRun);
+    let not_run = || Some(Outcome::NotRun);
     for (replies, expected) in [
         (
             "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:3\r\n:1\r\n",
@@ -460,13 +464,13 @@ fn the_client_s_reply_is_found_in_a_transaction() {
             "+OK\r\n-NOPERM x\r\n-NOPERM y\r\n-EXECABORT z\r\n",
             answered("-NOPERM x\r\n", 0),
         ),
-        ("+OK\r\n+QUEUED\r\n-NOPERM y\r\n-EXECABORT z\r\n", not_run),
+        ("+OK\r\n+QUEUED\r\n-NOPERM y\r\n-EXECABORT z\r\n", not_run()),
         (
             "+OK\r\n+QUEUED\r\n+QUEUED\r\n-EXECABORT because of: OOM z\r\n",
-            not_run,
+            not_run(),
         ),
-        ("+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n", not_run),
-        ("+OK\r\n+QUEUED\r\n+QUEUED\r\n_\r\n", not_run),
+        ("+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n", not_run()),
+        ("+OK\r\n+QUEUED\r\n+QUEUED\r\n_\r\n", not_run()),
         (
             "-NOPERM m\r\n:3\r\n:1\r\n-ERR EXEC without MULTI\r\n",
             answered(":3\r\n", 1),
@@ -484,7 +488,7 @@ fn the_client_s_reply_is_found_in_a_transaction() {
         (":5\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:3\r\n:1\r\n", None),
         ("what", None),
     ] {
-        assert_eq!(exec::read(replies.as_bytes()), expected, "{replies:?}");
+        assert_eq!(exec::read(replies.as_bytes(), 0), expected, "{replies:?}");
     }
 }
 
@@ -565,6 +569,26 @@ proptest! {
             0..8,
         )
     ) {
-        let _ = exec::read(parts.concat().as_bytes());
+        let _ = exec::read(parts.concat().as_bytes(), parts.len() % 3);
     }
+}
+
+#[test]
+fn requests_of_ours_in_front_are_told_apart() {
+    let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n";
+    let replies = format!("{queued}*2\r\n*1\r\n:0\r\n+OK\r\n");
+    let Some(Outcome::Answered { reply, front, .. }) = exec::read(replies.as_bytes(), 1) else {
+        panic!("it was answered");
+    };
+    assert_eq!(
+        (reply, front),
+        (&b"+OK\r\n"[..], vec![&b"*1\r\n:0\r\n"[..]])
+    );
+    let replies = format!("{queued}-EXECABORT x\r\n");
+    assert_eq!(exec::read(replies.as_bytes(), 1), Some(Outcome::NotRun));
+    let replies = "+OK\r\n+QUEUED\r\n-OOM x\r\n-EXECABORT x\r\n";
+    let Some(Outcome::Answered { reply, front, .. }) = exec::read(replies.as_bytes(), 1) else {
+        panic!("it was refused");
+    };
+    assert_eq!((reply, front.len()), (&b"-OOM x\r\n"[..], 0));
 }

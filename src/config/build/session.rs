@@ -8,7 +8,9 @@ use serde_yaml::Value;
 use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
-use crate::config::{Cache, Hold, Journal, RequireTtl, Sessions, Source, Touch, Warning};
+use crate::config::{
+    Cache, Hold, Journal, Opaque, Repair, RequireTtl, Sessions, Source, Touch, Warning,
+};
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
 const TTL_MAX_S: u64 = 315_360_000;
@@ -138,6 +140,12 @@ pub(super) fn journal(root: &mut Section, source: &Source, findings: &mut Findin
     let age_max = section.take("age_max_s", Shown::Plain, problems, age);
     let retain = parse::number(0..=3_600, "seconds");
     let retain = section.take("retain_s", Shown::Plain, problems, retain);
+    let choices = &[
+        ("capture", Opaque::Capture),
+        ("ignore", Opaque::Ignore),
+        ("wait", Opaque::Wait),
+    ];
+    let opaque = section.take("opaque", Shown::Plain, problems, parse::choice(choices));
     section.finish(problems);
     Journal {
         enabled: enabled.unwrap_or(matches!(source, Source::Sentinel(_))),
@@ -145,6 +153,56 @@ pub(super) fn journal(root: &mut Section, source: &Source, findings: &mut Findin
         records_max: records_max.map_or(default.records_max, size),
         age_max: age_max.map_or(default.age_max, Duration::from_secs),
         retain: retain.map_or(default.retain, Duration::from_secs),
+        opaque: opaque.unwrap_or(default.opaque),
+    }
+}
+
+pub(super) fn repair(
+    root: &mut Section,
+    source: &Source,
+    journal: &Journal,
+    findings: &mut Findings,
+) -> Repair {
+    let default = Repair::default();
+    let problems = &mut findings.problems;
+    let mut section = root.section("repair", Shown::Plain, problems);
+    let enabled = section.take("enabled", Shown::Plain, problems, parse::flag);
+    let prefix = section.take("prefix", Shown::Plain, problems, key_prefix);
+    let window = parse::number(1_000..=3_600_000, "milliseconds");
+    let window = section.take("window_ms", Shown::Plain, problems, window);
+    let recheck = parse::number(1..=600, "seconds");
+    let recheck = section.take("recheck_s", Shown::Plain, problems, recheck);
+    let wait = parse::number(0..=10_000, "milliseconds");
+    let peer_wait = section.take("peer_wait_ms", Shown::Plain, problems, wait);
+    let timeout = parse::number(2_000..=60_000, "milliseconds");
+    let peer_timeout = section.take("peer_timeout_ms", Shown::Plain, problems, timeout);
+    let reseed = section.take("reseed_from_cache", Shown::Plain, problems, parse::flag);
+    section.finish(problems);
+
+    let has_sentinels = matches!(source, Source::Sentinel(_));
+    if enabled == Some(true) && !(has_sentinels && journal.enabled) {
+        let rule = "needs the journal (journal.enabled), and Sentinels that name the primary";
+        findings.problem("repair.enabled", true, rule);
+    }
+    Repair {
+        enabled: enabled.unwrap_or(has_sentinels && journal.enabled),
+        prefix: prefix.unwrap_or(default.prefix),
+        window: window.map(Duration::from_millis),
+        recheck: recheck.map_or(default.recheck, Duration::from_secs),
+        peer_wait: peer_wait.map_or(default.peer_wait, Duration::from_millis),
+        peer_timeout: peer_timeout.map_or(default.peer_timeout, Duration::from_millis),
+        reseed_from_cache: reseed.unwrap_or(default.reseed_from_cache),
+    }
+}
+
+/// Reads what the names of our keys begin with.
+fn key_prefix(value: &Value) -> Result<String, String> {
+    let text = parse::text(value)?;
+    let is_short = (1..=64).contains(&text.len());
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_short && is_plain {
+        true => Ok(text),
+        false => Err("must be 1 to 64 letters, digits and signs, without blanks".into()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! It answers a handshake as Redis does; MULTI queues; every other command is answered with the database that the link
 //! has selected, the command's name and its key, so that a reply says whose it is and where it came from.
 
+mod repair;
 mod serving;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -53,6 +54,8 @@ struct State {
     arrivals: Vec<(usize, String)>,
     held: HashSet<String>,
     scripts: HashMap<String, VecDeque<Say>>,
+    /// Whether a round of repair is open, and who has not reported.
+    round: (bool, Vec<String>),
     pipe: usize,
     /// Cuts what is written into pieces.
     chance: Option<Entropy>,
@@ -75,6 +78,7 @@ impl Redis {
                 arrivals: Vec::new(),
                 held: HashSet::new(),
                 scripts: HashMap::new(),
+                round: (false, Vec::new()),
                 pipe: 64 * 1024,
                 chance: None,
             })),
@@ -134,6 +138,12 @@ impl Redis {
                 .or_default()
                 .push_back(say);
         });
+    }
+
+    /// Says whether a round of repair is open, and which other sidecars have not reported.
+    pub(super) fn set_round(&self, is_open: bool, missing: &[&str]) {
+        let missing = missing.iter().map(|id| (*id).to_owned()).collect();
+        self.change(|state| state.round = (is_open, missing));
     }
 
     /// Changes what it does with a link.

@@ -92,6 +92,7 @@ impl World {
         // What is about errors, too; what is about holds sets a deadline.
         config.hold.deadline = Some(Duration::ZERO);
         config.journal.enabled = true;
+        config.repair.enabled = false;
         change(&mut config);
         let (handle, inbox) = Handle::channel();
         let recorder = Recorder::new();

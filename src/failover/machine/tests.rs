@@ -22,6 +22,7 @@ fn events() -> Vec<Event> {
         Event::Named,
         Event::LinkUp,
         Event::LinkLost,
+        Event::Joined,
         Event::Refused(Scope::Writes),
         Event::Refused(Scope::All),
         Event::Full,
@@ -38,8 +39,8 @@ fn states(now: Time) -> Vec<State> {
             if signs.is_empty() != (phase == Phase::Serving) {
                 continue;
             }
-            for named in [false, true] {
-                let connecting = named && signs == Signs::of(&[Sign::Unlinked]);
+            for (named, joins) in [(false, false), (true, false), (true, true)] {
+                let connecting = named && signs.is_within(&[Sign::Unlinked, Sign::Unjoined]);
                 if phase == Phase::Connecting && !connecting
                     || phase == Phase::Holding && connecting
                 {
@@ -53,6 +54,7 @@ fn states(now: Time) -> Vec<State> {
                     since: now,
                     ended: None,
                     named,
+                    joins,
                     retry_at: refused.then(|| now + RETRY_MIN),
                     retries: u32::from(refused),
                 });
@@ -128,15 +130,20 @@ fn random_streams_of_events_keep_the_invariants_and_can_always_end_well() {
     let events = events();
     for _ in 0..2_000 {
         let mut now = start;
-        let mut state = State::new(entropy.next_u64().is_multiple_of(2), now);
+        let mut state = State::new(
+            entropy.next_u64().is_multiple_of(2),
+            entropy.next_u64().is_multiple_of(2),
+            now,
+        );
         for _ in 0..50 {
             now += Duration::from_millis(entropy.next_u64() % 700);
             let event = events[(entropy.next_u64() % events.len() as u64) as usize];
             state = check(state, event, now).0;
         }
-        // Whatever came before, a named primary whose link comes up ends it.
+        // Whatever came before, a named primary whose link comes up, and that is joined, ends it.
         state = check(state, Event::Named, now).0;
         state = check(state, Event::LinkUp, now).0;
+        state = check(state, Event::Joined, now).0;
         assert_eq!(state.phase(), Phase::Serving);
     }
 }
@@ -144,7 +151,7 @@ fn random_streams_of_events_keep_the_invariants_and_can_always_end_well() {
 #[test]
 fn a_planned_failover_holds_writes_and_ends_at_the_new_primary() {
     let now = NOW;
-    let state = check(State::new(true, now), Event::LinkUp, now).0;
+    let state = check(State::new(true, false, now), Event::LinkUp, now).0;
     let (state, effects) = check(state, Event::Announced, now);
     assert!(effects.began);
     assert_eq!(state.scope(), Some(Scope::Writes));
@@ -162,7 +169,7 @@ fn a_planned_failover_holds_writes_and_ends_at_the_new_primary() {
 #[test]
 fn one_that_is_called_off_goes_on_with_the_old_primary() {
     let now = NOW;
-    let state = check(State::new(true, now), Event::LinkUp, now).0;
+    let state = check(State::new(true, false, now), Event::LinkUp, now).0;
     let state = check(state, Event::Announced, now).0;
     let (state, effects) = check(state, Event::CalledOff, now);
     assert!(effects.release && effects.ended && !effects.leave);
@@ -172,7 +179,7 @@ fn one_that_is_called_off_goes_on_with_the_old_primary() {
 #[test]
 fn a_frozen_primary_that_answers_again_calls_its_hold_off_but_no_other() {
     let now = NOW;
-    let state = check(State::new(true, now), Event::LinkUp, now).0;
+    let state = check(State::new(true, false, now), Event::LinkUp, now).0;
     let state = check(state, Event::Node(NodeState::Silent), now).0;
     let state = check(state, Event::Announced, now).0;
     assert_eq!(state.scope(), Some(Scope::All));
@@ -186,7 +193,7 @@ fn a_frozen_primary_that_answers_again_calls_its_hold_off_but_no_other() {
 fn what_is_refused_is_tried_again_ever_later_and_not_past_the_deadline() {
     let mut now = NOW;
     let begun = now;
-    let mut state = check(State::new(true, now), Event::LinkUp, now).0;
+    let mut state = check(State::new(true, false, now), Event::LinkUp, now).0;
     let mut pauses = Vec::new();
     while state.phase() != Phase::Shedding {
         state = check(state, Event::Refused(Scope::Writes), now).0;
@@ -206,7 +213,7 @@ fn what_is_refused_is_tried_again_ever_later_and_not_past_the_deadline() {
 #[test]
 fn shedding_lasts_until_a_primary_serves() {
     let now = NOW;
-    let state = State::new(false, now);
+    let state = State::new(false, false, now);
     assert_eq!(state.phase(), Phase::Holding);
     let (state, effects) = check(state, Event::Tick, now + DEADLINE);
     assert!(effects.release && !effects.ended);
@@ -215,6 +222,24 @@ fn shedding_lasts_until_a_primary_serves() {
     let state = check(state, Event::Named, late).0;
     assert_eq!(state.phase(), Phase::Shedding);
     assert_eq!(check(state, Event::LinkUp, late).0.phase(), Phase::Serving);
-    let full = check(State::new(true, now), Event::Full, now).0;
+    let full = check(State::new(true, false, now), Event::Full, now).0;
     assert_eq!(full.phase(), Phase::Shedding);
+}
+
+#[test]
+fn where_it_joins_nothing_is_served_before_it_has() {
+    let now = NOW;
+    let up = check(State::new(true, true, now), Event::LinkUp, now).0;
+    assert_eq!(
+        (up.phase, up.scope()),
+        (Phase::Connecting, Some(Scope::All))
+    );
+    let serving = check(up, Event::Joined, now).0;
+    assert_eq!(serving.phase, Phase::Serving);
+    // A link to the same primary that is lost changes nothing of what was agreed on.
+    let lost = check(serving, Event::LinkLost, now).0;
+    assert_eq!(check(lost, Event::LinkUp, now).0.phase, Phase::Serving);
+    let named = check(serving, Event::Named, now).0;
+    assert!(named.signs.has(Sign::Unjoined));
+    assert_eq!(check(named, Event::LinkUp, now).0.phase, Phase::Connecting);
 }

@@ -1,4 +1,4 @@
-//! MULTI … EXEC: the requests, with the elements of EXEC's reply.
+//! MULTI … EXEC: the requests, with the elements of EXEC's reply, as far as they were kept.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use super::{Effect, Reader, Write};
 use crate::command::table::{Kind, Table};
 use crate::journal::image::{Image, Moment};
 use crate::journal::keyspace::{Before, Keyspace};
-use crate::resp::value;
+use crate::resp::value::{self, Elements};
 
 /// Reads the effects of a transaction: `write.request` holds all of its requests, MULTI and EXEC may be among them, and
 /// `write.reply` is that to EXEC. Each request is read with what those in front of it left.
@@ -17,13 +17,18 @@ pub fn block_effects(write: &Write<'_>, before: &dyn Before) -> Vec<Effect> {
     if value::is_error(write.reply) || value::is_null(write.reply) {
         return Vec::new();
     }
-    let requests = all(write.request).map(|requests| queued(write.table, requests));
-    let replies = value::elements(write.reply).map(Iterator::collect::<Vec<_>>);
-    match (requests, replies) {
-        (Some(requests), Some(replies)) if requests.len() == replies.len() => {
-            run(write, &requests, &replies, before)
+    let Some(requests) = all(write.request) else {
+        return vec![Effect::Anything];
+    };
+    let requests = queued(write.table, requests);
+    match value::elements(write.reply) {
+        Some(replies) if replies.left() == requests.len() => run(write, &requests, replies, before),
+        None if write.reply.is_empty() => run(write, &requests, Elements::default(), before),
+        _ => {
+            let mut found = run(write, &requests, Elements::default(), before);
+            found.push(Effect::Anything);
+            found
         }
-        _ => vec![Effect::Anything],
     }
 }
 
@@ -39,10 +44,11 @@ fn queued<'a>(table: &Table, requests: Vec<Request<'a>>) -> Vec<Request<'a>> {
     requests.into_iter().filter(is_queued).collect()
 }
 
+/// Requests without a reply of their own may have done anything to the keys that they name.
 fn run(
     write: &Write<'_>,
     requests: &[Request<'_>],
-    replies: &[&[u8]],
+    mut replies: Elements<'_>,
     before: &dyn Before,
 ) -> Vec<Effect> {
     let mut database = write.database;
@@ -52,7 +58,11 @@ fn run(
         swapped: HashMap::new(),
     };
     let mut found = Vec::new();
-    for (request, reply) in requests.iter().zip(replies) {
+    for request in requests {
+        let reply = match replies.next() {
+            Some(reply) => reply,
+            None => std::mem::take(&mut replies).rest(),
+        };
         let one = Write {
             database,
             reply,
@@ -72,11 +82,11 @@ fn run(
     found
 }
 
-/// Returns the database that a request has switched to.
+/// Returns the database that a request has switched to, and one without a reply most likely.
 fn selected(table: &Table, request: &Request<'_>, reply: &[u8]) -> Option<u32> {
     let is_select = table.find(request.word(0)?).kind == Kind::Select;
     let index = std::str::from_utf8(request.word(1)?).ok()?;
-    (is_select && reply == b"+OK\r\n").then(|| index.parse().ok())?
+    (is_select && matches!(reply, b"" | b"+OK\r\n")).then(|| index.parse().ok())?
 }
 
 /// What is known inside a transaction: what was known before it, and above that what its requests have left.

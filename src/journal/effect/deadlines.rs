@@ -110,7 +110,7 @@ pub(super) fn persist(reader: &mut Reader<'_>) -> Option<()> {
 pub(super) fn getex(reader: &mut Reader<'_>) -> Option<()> {
     let key = reader.word(1)?;
     // Where there is no key, the server does not look at the time.
-    let Some(value) = reader.string()? else {
+    let Some(value) = reader.shown()? else {
         reader.weigh(key, |was| was.is_none().then_some(Change::NOTHING));
         return Some(());
     };

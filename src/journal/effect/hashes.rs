@@ -63,11 +63,11 @@ fn set(name: &[u8], value: &[u8]) -> (Vec<u8>, FieldChange) {
     (name.to_vec(), change)
 }
 
-/// Sets a field that keeps its deadline.
-fn counted(name: &[u8], value: Vec<u8>) -> Change {
+/// Sets a field that keeps its deadline, where the server knows of such.
+fn counted(name: &[u8], value: Vec<u8>, may_expire: bool) -> Change {
     let change = FieldChange::Value {
         value,
-        deadline: None,
+        deadline: (!may_expire).then_some(Deadline::Never),
     };
     Change::Fields(vec![(name.to_vec(), change)])
 }
@@ -105,6 +105,7 @@ pub(super) fn hincrby(reader: &mut Reader<'_>) -> Option<()> {
     let (key, name) = (reader.word(1)?, reader.word(2)?);
     let step = integer(reader.word(3)?);
     let new = reader.number()?;
+    let may_expire = reader.fields_may_expire;
     reader.weigh(key, |was| {
         let old = match hash(was)?.find(name) {
             Element::Absent => Some(0),
@@ -114,7 +115,7 @@ pub(super) fn hincrby(reader: &mut Reader<'_>) -> Option<()> {
             },
             Element::Unknown => None,
         };
-        follows(old, step, new).then(|| counted(name, new.to_string().into_bytes()))
+        follows(old, step, new).then(|| counted(name, new.to_string().into_bytes(), may_expire))
     });
     Some(())
 }
@@ -122,9 +123,10 @@ pub(super) fn hincrby(reader: &mut Reader<'_>) -> Option<()> {
 pub(super) fn hincrbyfloat(reader: &mut Reader<'_>) -> Option<()> {
     let (key, name) = (reader.word(1)?, reader.word(2)?);
     let new = reader.string()??;
+    let may_expire = reader.fields_may_expire;
     reader.weigh(key, |was| {
         hash(was)?;
-        Some(counted(name, new.to_vec()))
+        Some(counted(name, new.to_vec(), may_expire))
     });
     Some(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::numbers::integer;
-use super::strings::may_hold;
+use super::strings::{may_hold, may_match};
 use super::{Change, Effect, Reader};
 use crate::command::time::{after, at};
 use crate::journal::image::{Deadline, Image, Parts, Value};
@@ -30,7 +30,7 @@ pub(super) fn delifeq(reader: &mut Reader<'_>) -> Option<()> {
     let (key, value) = (reader.word(1)?, reader.word(2)?);
     let is_done = reader.number()? == 1;
     reader.weigh(key, |was| match is_done {
-        true => may_hold(was?, value).then_some(Change::Deleted),
+        true => may_match(was?, |held| held == value).then_some(Change::Deleted),
         false => Some(Change::NOTHING),
     });
     Some(())
@@ -38,7 +38,7 @@ pub(super) fn delifeq(reader: &mut Reader<'_>) -> Option<()> {
 
 pub(super) fn getdel(reader: &mut Reader<'_>) -> Option<()> {
     let key = reader.word(1)?;
-    let old = reader.string()?;
+    let old = reader.shown()?;
     reader.weigh(key, |was| {
         let can_be = match (was, old) {
             (None, None) => true,

@@ -1,15 +1,16 @@
-//! Reads that complete what is known: GET, PTTL, PEXPIRETIME, HLEN. They write nothing.
+//! Reads that complete what is known: GET, PTTL, PEXPIRETIME, HLEN, DUMP. They write nothing.
 //!
-//! HLEN and PTTL may be sent behind a write to a key of which not all is known: they tell whether the known fields are all
-//! there are.
+//! They may be sent behind a write to a key of which not all is known: HLEN and PTTL tell whether the known fields are all
+//! there are, DUMP and PTTL tell everything.
 
+use super::reader::Shown;
 use super::strings::may_hold;
 use super::{Change, Reader, Seen};
 use crate::journal::image::{Deadline, Value};
 
 pub(super) fn get(reader: &mut Reader<'_>) -> Option<()> {
     let key = reader.word(1)?;
-    let value = reader.string()?;
+    let value = reader.shown()?;
     reader.weigh(key, |was| match (was, value) {
         (None, None) => Some(Change::NOTHING),
         (Some(parts), Some(value)) => may_hold(parts, value).then(|| seen_value(value)),
@@ -19,11 +20,25 @@ pub(super) fn get(reader: &mut Reader<'_>) -> Option<()> {
 }
 
 /// What a reply with the value has shown.
-pub(super) fn seen_value(value: &[u8]) -> Change {
+pub(super) fn seen_value(value: Shown<'_>) -> Change {
     Change::Seen(Seen {
-        value: Some(Value::String(value.to_vec())),
+        value: value.whole().map(|value| Value::String(value.to_vec())),
         ..Seen::default()
     })
+}
+
+pub(super) fn dump(reader: &mut Reader<'_>) -> Option<()> {
+    let key = reader.word(1)?;
+    let payload = reader.shown()?;
+    reader.weigh(key, |was| match (was, payload) {
+        (None, None) => Some(Change::NOTHING),
+        (Some(_), Some(payload)) => Some(Change::Seen(Seen {
+            payload: payload.whole().map(<[u8]>::to_vec),
+            ..Seen::default()
+        })),
+        _ => None,
+    });
+    Some(())
 }
 
 /// PTTL, PEXPIRETIME

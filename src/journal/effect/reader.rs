@@ -21,6 +21,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("decrby", numbers::decrby),
     ("del", keys::del),
     ("delifeq", keys::delifeq),
+    ("dump", looks::dump),
     ("expire", deadlines::expire),
     ("expireat", deadlines::expire),
     ("flushall", keys::flushall),
@@ -87,6 +88,8 @@ pub(super) struct Reader<'a> {
     pub(super) moment: Moment,
     pub(super) database: u32,
     pub(super) found: Vec<Effect>,
+    /// Fields of hashes may have deadlines of their own.
+    pub(super) fields_may_expire: bool,
     command: Command,
     request: &'a Request<'a>,
     before: &'a dyn Before,
@@ -102,6 +105,7 @@ impl<'a> Reader<'a> {
             moment: write.moment,
             database: write.database,
             found: Vec::new(),
+            fields_may_expire: !write.fields_last && write.table.fields_may_expire(),
             request,
             before,
         }
@@ -159,6 +163,15 @@ impl<'a> Reader<'a> {
         string(self.reply)
     }
 
+    /// The same where not all of it may have been kept.
+    pub(super) fn shown(&self) -> Option<Option<Shown<'a>>> {
+        if value::is_null(self.reply) {
+            return Some(None);
+        }
+        let (begin, length) = value::beginning(self.reply)?;
+        Some(Some(Shown { begin, length }))
+    }
+
     /// Returns what is known of a key at the moment of the request.
     pub(super) fn image(&self, database: u32, key: &[u8]) -> Image {
         let image = self.before.image(database, key);
@@ -192,6 +205,25 @@ impl<'a> Reader<'a> {
             refutes,
             change,
         }));
+    }
+}
+
+/// A string that was answered, as far as it was kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a> {
+    begin: &'a [u8],
+    length: usize,
+}
+
+impl<'a> Shown<'a> {
+    /// Returns it, if all of it was kept.
+    pub(super) fn whole(self) -> Option<&'a [u8]> {
+        (self.begin.len() == self.length).then_some(self.begin)
+    }
+
+    /// Tells whether it may be this string.
+    pub(super) fn may_be(self, string: &[u8]) -> bool {
+        string.len() == self.length && string.starts_with(self.begin)
     }
 }
 

@@ -2,15 +2,21 @@
 
 use super::numbers::integer;
 use super::options::{Condition, Options, Wish};
+use super::reader::Shown;
 use super::{Change, Reader, Seen};
 use crate::command::time::{after, seconds_after};
 use crate::journal::image::{Deadline, Parts, Value};
 
-/// Tells whether a key may hold that string.
-pub(super) fn may_hold(parts: &Parts, string: &[u8]) -> bool {
+/// Tells whether a key may hold the string that was answered.
+pub(super) fn may_hold(parts: &Parts, string: Shown<'_>) -> bool {
+    may_match(parts, |held| string.may_be(held))
+}
+
+/// Tells whether a key may hold a string like that.
+pub(super) fn may_match(parts: &Parts, is_it: impl Fn(&[u8]) -> bool) -> bool {
     match &parts.value {
         Value::Unknown => true,
-        Value::String(held) => held == string,
+        Value::String(held) => is_it(held),
         _ => false,
     }
 }
@@ -28,7 +34,7 @@ enum Outcome {
 pub(super) fn set(reader: &mut Reader<'_>) -> Option<()> {
     let (key, new) = (reader.word(1)?, reader.word(2)?);
     let options = Options::read(&reader.words_from(3)?)?;
-    let old = reader.string();
+    let old = reader.shown();
     let is_ok = reader.is_ok();
     if !is_ok && old.is_none() {
         return None;
@@ -48,7 +54,7 @@ pub(super) fn set(reader: &mut Reader<'_>) -> Option<()> {
                 None => Change::Deleted,
             },
             Outcome::NotSet => Change::Seen(Seen {
-                value: old.flatten().map(whole),
+                value: old.flatten().and_then(Shown::whole).map(whole),
                 ..Seen::default()
             }),
         })
@@ -63,7 +69,9 @@ fn outcome_by_ok(condition: Condition<'_>, was: Option<&Parts>, is_ok: bool) -> 
         (Condition::Absent, was) => is_ok == was.is_none(),
         (Condition::There, was) => is_ok == was.is_some(),
         (Condition::Equal(_), None) => !is_ok,
-        (Condition::Equal(wanted), Some(parts)) => !is_ok || may_hold(parts, wanted),
+        (Condition::Equal(wanted), Some(parts)) => {
+            !is_ok || may_match(parts, |held| held == wanted)
+        }
     };
     can_be.then_some(match is_ok {
         true => Outcome::Set,
@@ -75,7 +83,7 @@ fn outcome_by_ok(condition: Condition<'_>, was: Option<&Parts>, is_ok: bool) -> 
 fn outcome_by_old(
     condition: Condition<'_>,
     was: Option<&Parts>,
-    old: Option<&[u8]>,
+    old: Option<Shown<'_>>,
 ) -> Option<Outcome> {
     let can_be = match (was, old) {
         (None, None) => true,
@@ -86,7 +94,10 @@ fn outcome_by_old(
         Condition::Always => true,
         Condition::Absent => old.is_none(),
         Condition::There => old.is_some(),
-        Condition::Equal(wanted) => old == Some(wanted),
+        Condition::Equal(wanted) => match old.filter(|old| old.may_be(wanted)) {
+            Some(old) => old.whole().map(|_| true)?,
+            None => false,
+        },
     };
     can_be.then_some(match is_set {
         true => Outcome::Set,
@@ -122,7 +133,7 @@ pub(super) fn setnx(reader: &mut Reader<'_>) -> Option<()> {
 
 pub(super) fn getset(reader: &mut Reader<'_>) -> Option<()> {
     let (key, new) = (reader.word(1)?, reader.word(2)?);
-    let old = reader.string()?;
+    let old = reader.shown()?;
     reader.weigh(key, |was| {
         outcome_by_old(Condition::Always, was, old)?;
         Some(fresh(new))

@@ -35,7 +35,7 @@ pub(super) fn all(mut input: &[u8]) -> Option<Vec<Request<'_>>> {
 }
 
 /// Takes what stands at the front: a request, or nothing.
-fn take(input: &[u8]) -> Option<(Option<Request<'_>>, &[u8])> {
+pub(super) fn take(input: &[u8]) -> Option<(Option<Request<'_>>, &[u8])> {
     let mut words = Words::default();
     match parse(input, &mut words) {
         Parsed::Whole(end) => {

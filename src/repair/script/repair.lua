@@ -59,8 +59,9 @@ local function finish(stamp)
   return true
 end
 
--- Puts what is newer into a table of fields: what is pending, else what the key has there.
-local function with_newer_fields(stamp, fields)
+-- Returns what is newer by field: what is pending, else what the key has there; false for none.
+local function newer_fields(stamp)
+  local newer = {}
   for name, field in pairs(mark[6]) do
     if stamp_of(field) > stamp then
       local value
@@ -69,8 +70,16 @@ local function with_newer_fields(stamp, fields)
       elseif kind == 'hash' then
         value = redis.call('HGET', key, name)
       end
-      fields[name] = value or nil
+      newer[name] = value or false
     end
+  end
+  return newer
+end
+
+-- Puts what is newer into a table of fields.
+local function with_newer_fields(stamp, fields)
+  for name, value in pairs(newer_fields(stamp)) do
+    fields[name] = value or nil
   end
   return next(fields) ~= nil
 end
@@ -118,11 +127,18 @@ local function put_string(value, deadline)
   kind = 'string'
 end
 
-local function put_payload(value, deadline)
+-- One of a hash is a hash from here on.
+local function put_payload(value, deadline, newer)
   local ttl = deadline == NEVER and '0' or text_of(deadline)
   local reply = redis.pcall('RESTORE', key, ttl, value, 'REPLACE', 'ABSTTL')
   if type(reply) == 'table' and reply.err then return false end
-  kind = 'other'
+  kind = redis.call('TYPE', key).ok
+  for name, value in pairs(newer) do
+    if kind == 'hash' then
+      if value then redis.call('HSET', key, name, value) else redis.call('HDEL', key, name) end
+    end
+  end
+  if next(newer) ~= nil then kind = redis.call('TYPE', key).ok end
   return true
 end
 
@@ -159,7 +175,7 @@ local function put_back(own)
     put_fields(own.value, deadline)
   elseif own.kind == 's' then
     put_string(own.value, deadline)
-  elseif not put_payload(own.value, deadline) then
+  elseif not put_payload(own.value, deadline, newer_fields(own.stamp)) then
     return REFUSED, false
   end
   applied(own.stamp)

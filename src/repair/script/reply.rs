@@ -83,6 +83,16 @@ pub fn seen(frame: &[u8]) -> Option<Seen> {
     })
 }
 
+/// Reads an answer to TIME. `None` for anything else.
+pub fn time(frame: &[u8]) -> Option<Stamp> {
+    let mut parts = value::elements(frame)?.map(|part| {
+        let digits = std::str::from_utf8(value::body(part)?).ok()?;
+        digits.parse::<i64>().ok()
+    });
+    let (seconds, micros) = (parts.next()??, parts.next()??);
+    Some(Stamp(seconds.checked_mul(1_000_000)?.checked_add(micros)?))
+}
+
 fn integers(frame: &[u8]) -> Option<Vec<i64>> {
     value::elements(frame)?.map(value::integer).collect()
 }
@@ -107,6 +117,9 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
+        let now = time(b"*2\r\n$2\r\n12\r\n$3\r\n345\r\n");
+        assert_eq!(now, Some(Stamp(12_000_345)));
+        assert_eq!(time(b"-NOPERM x\r\n"), None);
         let (is_open, verdicts) =
             repaired(b"*3\r\n:1\r\n:2\r\n:-1\r\n", &Record::default()).unwrap();
         assert!(is_open);

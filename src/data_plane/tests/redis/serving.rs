@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::{Link, Redis, Say, State};
+use super::{Link, Redis, Say, State, repair};
 use crate::resp::{Parsed, Words, encode, parse};
 
 /// The server's end of one link.
@@ -89,8 +89,13 @@ impl Serving {
                 |index| String::from_utf8_lossy(words.get(&self.input, index).unwrap_or(b""));
             let request: Vec<String> = (0..words.len()).map(|i| word(i).into_owned()).collect();
             self.input.drain(..length);
+            let request = repair::short(request);
             if request[0] != "HELLO" {
-                let line = request.join(" ");
+                let shown = match request[0].as_str() {
+                    "REPAIR" => &request[..2],
+                    _ => &request[..],
+                };
+                let line = shown.join(" ");
                 self.redis
                     .change(|state| state.arrivals.push((self.number, line)));
             }
@@ -170,9 +175,13 @@ impl Serving {
             ("TIME", None) => b"*2\r\n$4\r\n1000\r\n$1\r\n0\r\n".to_vec(),
             ("WATCH" | "UNWATCH" | "CLIENT", _) => b"+OK\r\n".to_vec(),
             (_, transaction) => {
-                let mut reply = Vec::new();
+                let round = self.redis.state().round.clone();
+                let ours = repair::answer(words, &round);
+                let mut reply = ours.map_or_else(Vec::new, String::into_bytes);
                 let text = format!("{}:{name}:{key}", self.database);
-                encode::bulk(&mut reply, text.as_bytes());
+                if reply.is_empty() {
+                    encode::bulk(&mut reply, text.as_bytes());
+                }
                 match transaction {
                     None => reply,
                     Some(queued) => {

@@ -1,7 +1,7 @@
 //! One row for each command, reply and state before: what was known, the request, its reply, the effects, and what is known
 //! of `k` then (see `super::show`). The clock stands at 1,000,000 ms, give or take ten.
 
-type Row = (
+pub(super) type Row = (
     &'static str,
     &'static str,
     &'static str,
@@ -231,6 +231,25 @@ pub(super) const ROWS: &[Row] = &[
     ("-; SET k v PXAT 2000000", "PTTL k", ":999999", "k+ seen@1999999", r#"+"v"@2000000"#),
     ("-; SET k v PXAT 2000000", "PTTL k", ":5", "k!+ seen@1000005", "+?@1000005"),
     ("?", "HLEN k", ":0", "k- seen", "-"),
+    ("?", "DUMP k", "nil", "k- seen", "-"),
+    ("?", "DUMP k", "$payload", "k+ seen%payload", "+?@?"),
+    ("-; SET k v EX 9", "DUMP k", "$payload", "k+ seen%payload", r#"+"v"@1009000"#),
+    ("-", "DUMP k", "$payload", "k!+ seen%payload", "+?@?"),
+    // Of the reply only the beginning was kept
+    ("?", "GETDEL k", "9~v", "k+ del", "-"),
+    ("-; SET k vvvvvvvvv", "GETDEL k", "9~v", "k+ del", "-"),
+    ("-; SET k v", "GETDEL k", "9~v", "k!+ del", "-"),
+    ("?", "GETSET k v", "9~a", r#"k+="v"@never"#, r#"+"v"@never"#),
+    ("?", "SET k v GET EX 9", "9~a", r#"k+="v"@1009000"#, r#"+"v"@1009000"#),
+    ("?", "SET k v NX GET", "9~a", "k+ seen", "+?@?"),
+    ("?", "SET k v IFEQ b GET", "9~a", "k+ seen", "+?@?"),
+    ("?", "SET k v IFEQ abcdefghi GET", "9~a", "k!? opaque", "?"),
+    ("?", "GETEX k EX 10", "9~v", "k+ seen; k+@1010000", "+?@1010000"),
+    ("?", "GET k", "9~v", "k+ seen", "+?@?"),
+    ("?", "DUMP k", "9~v", "k+ seen", "+?@?"),
+    ("-; SET k v", "GETDEL k", "$", "k!+ del", "-"),
+    ("-; SET k v", "GETDEL k", "", "k? opaque", "?"),
+    ("-; SET k v", "SET k w", "", "k? opaque", "?"),
     // What is not worked out
     ("-; SET k v", "LPUSH k a", ":1", "k? opaque", "?"),
     ("-; SET k v", "SETBIT k 1 1", ":0", "k? opaque", "?"),

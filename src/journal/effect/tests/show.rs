@@ -1,31 +1,10 @@
-//! Effects and images in short, replies from short.
+//! Effects and images in short.
 
 use crate::journal::collection::{Collection, Field, Held};
 use crate::journal::effect::{
     Change, Effect, FieldChange, KeyEffect, MemberChange, ScoreChange, Seen, Was,
 };
 use crate::journal::image::{Deadline, Image, Parts, Value};
-use crate::resp::encode;
-
-/// `+OK`, `:1`, `,1.5`, `nil` (RESP2), `_`; `$v` a bulk string; `* :1 $v` an array.
-pub(super) fn reply(short: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    if short == "nil" {
-        out.extend_from_slice(b"$-1\r\n");
-    } else if let Some(body) = short.strip_prefix('$') {
-        encode::bulk(&mut out, body.as_bytes());
-    } else if short == "*" || short.starts_with("* ") {
-        let elements: Vec<&str> = short.split(' ').skip(1).collect();
-        encode::header(&mut out, b'*', elements.len() as i64);
-        for element in elements {
-            out.extend(reply(element));
-        }
-    } else {
-        out.extend_from_slice(short.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -97,6 +76,9 @@ fn seen(seen: &Seen) -> String {
         seen.value.as_ref().map(value),
         seen.deadline.map(deadline),
         seen.length.map(|length| format!("#{length}")),
+        seen.payload
+            .as_deref()
+            .map(|payload| format!("%{}", text(payload))),
     ];
     let shown: String = shown.into_iter().flatten().collect();
     format!(" seen{shown}")

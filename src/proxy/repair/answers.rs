@@ -1,0 +1,336 @@
+//! What the primary answers over the link on which it is joined and repaired.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::failover::replay::refusal;
+use crate::id::LinkId;
+use crate::proxy::Proxy;
+use crate::repair::fold::Counts;
+use crate::repair::script::Call;
+use crate::repair::script::reply::{self, Seen};
+use crate::repair::stamp::{Moment, Sample, Stamp};
+use crate::repair::tally::{Cause, Outcome, outcome};
+use crate::resp::{encode, value};
+use crate::upstream::link::RepairAsk;
+
+use super::{Arrival, KeyId, Stage};
+
+/// Keys whose repair is on its way at once: a request whose key is next waits for no more than these.
+const WINDOW: usize = 256;
+
+/// Bytes of them that wait for the socket.
+const OUTPUT_SOFT: usize = 256 * 1024;
+
+/// Longer than any repair.
+const LONG: Duration = Duration::from_secs(3600);
+
+impl Proxy {
+    /// Takes in an answer.
+    pub(in crate::proxy) fn repair_answered(&mut self, index: u32, ask: RepairAsk, reply: &[u8]) {
+        let link = LinkId {
+            index,
+            serial: self.links[index as usize].serial,
+        };
+        if !self.is_repair_link(link) {
+            return;
+        }
+        match ask {
+            RepairAsk::Time { sent_at } => self.clock_answered(sent_at, reply),
+            RepairAsk::Lineage => self.lineage_answered(link, reply),
+            RepairAsk::Loaded => {}
+            RepairAsk::Round => self.round_answered(reply),
+            RepairAsk::Key(id) => self.key_answered(*id, reply),
+            RepairAsk::Exists(id) => self.existence_answered(&id, reply),
+        }
+    }
+
+    fn is_repair_link(&self, link: LinkId) -> bool {
+        let repairing = self.repairing.as_ref();
+        repairing.is_some_and(|repairing| repairing.link == Some(link))
+    }
+
+    fn clock_answered(&mut self, sent_at: u64, reply: &[u8]) {
+        let answered = Moment(self.boot_micros as i64);
+        let server = reply::time(reply);
+        if let (Some(repairing), Some(server)) = (&mut self.repairing, server) {
+            repairing.clock.feed(Sample {
+                sent: Moment(sent_at as i64),
+                answered,
+                server,
+            });
+        }
+    }
+
+    /// Whose history the primary has is known: its round is opened, or joined.
+    fn lineage_answered(&mut self, link: LinkId, reply: &[u8]) {
+        let Some(replid) = replid_in(reply) else {
+            return self.give_up_repair("INFO is refused");
+        };
+        if let Some(repairing) = &mut self.repairing {
+            repairing.replid = replid;
+        }
+        self.ask_round(link, |proxy, out| proxy.write_opening(out));
+    }
+
+    /// The server has said what round and peers are.
+    fn round_answered(&mut self, reply: &[u8]) {
+        let next_look = self.now + self.pause_to_look();
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        repairing.is_asking = false;
+        let Some(seen) = reply::seen(reply) else {
+            return self.round_refused(reply);
+        };
+        repairing.due.look = next_look;
+        match repairing.stage {
+            Stage::Joining { .. } => self.joined(&seen),
+            Stage::Repairing => {
+                self.see_peers(&seen);
+                self.go_on_repairing();
+            }
+            Stage::Reported => {
+                self.see_peers(&seen);
+                if !seen.is_open || seen.number != self.round_number() {
+                    self.end_round();
+                }
+            }
+            Stage::Off | Stage::Folding(..) | Stage::Idle | Stage::Unable => {}
+        }
+    }
+
+    fn round_number(&self) -> i64 {
+        self.repairing.as_ref().map_or(0, |it| it.round)
+    }
+
+    /// The server does not take our scripts: for the moment, or at all.
+    fn round_refused(&mut self, reply: &[u8]) {
+        let is_joining = self
+            .repairing
+            .as_ref()
+            .is_some_and(|it| matches!(it.stage, Stage::Joining { .. }));
+        if refusal(reply).is_some() {
+            return self.leave_repair_link();
+        }
+        if is_joining {
+            let words = String::from_utf8_lossy(reply);
+            self.give_up_repair(words.trim_end());
+        }
+    }
+
+    fn joined(&mut self, seen: &Seen) {
+        let now = self.now;
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        repairing.round = seen.number;
+        repairing.account.joined_at = now;
+        let others = seen.missing.iter().any(|id| *id != repairing.id);
+        // Own keys first; then others are waited for.
+        repairing.peers_until = (seen.is_open && others).then(|| now + LONG);
+        tracing::debug!(
+            round = seen.number,
+            is_open = seen.is_open,
+            missing = seen.missing.len(),
+            "repair round joined"
+        );
+        match (repairing.arrival, seen.is_open) {
+            (Arrival::Switched { .. }, true) => self.begin_fold(seen.horizon),
+            // Too late: others go on without marks.
+            (Arrival::Switched { .. }, false) => self.begin_fold(Stamp(i64::MAX)),
+            (Arrival::First, _) => self.begin_fold(Stamp(i64::MAX)),
+        }
+    }
+
+    fn see_peers(&mut self, seen: &Seen) {
+        let id = self.repairing.as_ref().map(|it| it.id.clone());
+        let others = seen.missing.iter().any(|other| Some(other) != id.as_ref());
+        if !seen.is_open || !others {
+            self.stop_waiting_for_peers();
+        }
+    }
+
+    /// Sends the next keys; reports when all are repaired.
+    pub(in crate::proxy) fn go_on_repairing(&mut self) {
+        self.send_keys();
+        let now = self.now;
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        if !matches!(repairing.stage, Stage::Repairing) || !repairing.works.is_empty() {
+            return;
+        }
+        repairing.stage = Stage::Reported;
+        repairing.account.repaired_at = Some(now);
+        if repairing.peers_until.is_some() {
+            repairing.peers_until = Some(repairing.wait_for_peers(now));
+        }
+        repairing.due.report = now;
+        let (from, is_first) = (repairing.from, repairing.arrival == Arrival::First);
+        if let Some(journal) = &mut self.journal
+            && !is_first
+        {
+            journal.samples.repaired(from);
+        }
+        self.ask_what_is_due();
+    }
+
+    fn send_keys(&mut self) {
+        while let Some(repairing) = &mut self.repairing
+            && let Some(link) = repairing.link
+            && repairing.unanswered < WINDOW
+            && self.links[link.index as usize].output.len() < OUTPUT_SOFT
+            && let Some(id) = repairing.order.pop_front()
+        {
+            let Some(work) = repairing.works.get_mut(&id) else {
+                continue;
+            };
+            if std::mem::replace(&mut work.is_sent, true) {
+                continue;
+            }
+            repairing.unanswered += 1;
+            let is_loaded = std::mem::replace(&mut repairing.is_loaded, true);
+            let before = std::mem::replace(&mut repairing.selected, id.0);
+            let mut request = Vec::new();
+            let call = repairing.names.repair(id.0, &id.1, &work.own.record);
+            write_call(
+                &call,
+                is_loaded.then_some(&repairing.repair_sha[..]),
+                &mut request,
+            );
+            if before != id.0 {
+                self.select_repair(link, id.0);
+            }
+            let ask = RepairAsk::Key(Box::new(id));
+            self.ask_repair(link, ask, |out| out.extend_from_slice(&request));
+        }
+    }
+
+    fn key_answered(&mut self, id: KeyId, reply: &[u8]) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        repairing.unanswered = repairing.unanswered.saturating_sub(1);
+        let Some(work) = repairing.works.get_mut(&id) else {
+            return;
+        };
+        if reply.starts_with(b"-NOSCRIPT") {
+            repairing.is_loaded = false;
+            work.is_sent = false;
+            repairing.order.push_front(id);
+            return self.send_keys();
+        }
+        if refusal(reply).is_some() {
+            return self.leave_repair_link();
+        }
+        let Some(work) = repairing.works.remove(&id) else {
+            return;
+        };
+        // What is not known of a key was counted before.
+        let counts = match work.own.is_known {
+            true => work.own.counts,
+            false => Counts::default(),
+        };
+        let writes = u64::from(counts.at_risk);
+        let account = &mut repairing.account;
+        account
+            .tally
+            .add(Outcome::Survived, u64::from(counts.inherited));
+        let verdicts = reply::repaired(reply, &work.own.record).map(|(_, verdicts)| verdicts);
+        match verdicts.map(|verdicts| outcome(&work.own.record, &verdicts)) {
+            None => account.tally.add(Outcome::Lost(Cause::Refused), writes),
+            Some(Some(outcome)) => account.tally.add(outcome, writes),
+            Some(None) => {
+                repairing.pending.insert(id, writes);
+            }
+        }
+        self.let_go(work.waiting);
+        self.go_on_repairing();
+    }
+
+    /// The round is over: what waits for somebody to put its key back is lost where nobody has.
+    fn end_round(&mut self) {
+        let now = self.now;
+        self.in_round = false;
+        self.stop_waiting_for_peers();
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        repairing.stage = Stage::Idle;
+        repairing.due.beat = now;
+        let pending: Vec<KeyId> = repairing.pending.keys().cloned().collect();
+        let Some(link) = repairing.link else {
+            return self.end_account();
+        };
+        for id in pending {
+            let before = self
+                .repairing
+                .as_mut()
+                .map(|it| std::mem::replace(&mut it.selected, id.0));
+            if before != Some(id.0) {
+                self.select_repair(link, id.0);
+            }
+            let key = id.1.clone();
+            self.ask_repair(link, RepairAsk::Exists(Box::new(id)), |out| {
+                encode::request(out, &[&b"EXISTS"[..], &key]);
+            });
+        }
+        self.end_account_if_settled();
+    }
+
+    fn existence_answered(&mut self, id: &(u32, Bytes), reply: &[u8]) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        let Some(writes) = repairing.pending.remove(id) else {
+            return;
+        };
+        let outcome = match value::integer(reply) {
+            Some(1) => Outcome::Repaired,
+            _ => Outcome::Lost(Cause::Absent),
+        };
+        repairing.account.tally.add(outcome, writes);
+        self.end_account_if_settled();
+    }
+
+    fn end_account_if_settled(&mut self) {
+        let is_settled = self
+            .repairing
+            .as_ref()
+            .is_some_and(|it| it.pending.is_empty());
+        if is_settled {
+            self.end_account();
+        }
+    }
+}
+
+fn write_call(call: &Call<'_>, sha: Option<&str>, out: &mut Vec<u8>) {
+    match sha {
+        Some(sha) => call.by_sha(out, sha),
+        None => call.by_body(out),
+    }
+}
+
+/// Reads the name of the primary's history off INFO.
+///
+/// Source: redis `src/server.c`, `genRedisInfoString`.
+fn replid_in(info: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(info);
+    let mut lines = text.lines();
+    let shown = lines.find_map(|line| line.strip_prefix("master_replid:"))?;
+    Some(shown.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_is_read_off_info_and_not_the_one_before() {
+        let info = b"=60\r\ntxt:# Replication\r\nmaster_replid:abc\r\nmaster_replid2:def\r\n\r\n";
+        assert_eq!(replid_in(info).as_deref(), Some("abc"));
+        assert_eq!(replid_in(b"-NOPERM x\r\n"), None);
+    }
+}
