@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, Command};
-use crate::config::{self, Config, DurabilityMode, OnTimeout};
+use crate::config::{self, Config, DurabilityMode, OnTimeout, Opaque};
 use crate::id::ClientId;
 use crate::journal::Seq;
 use crate::journal::waits::{Group, Waits};
@@ -44,7 +44,8 @@ impl Durability {
     /// Makes it; `None` where no write ever waits.
     pub(super) fn new(config: &Config, now: Instant) -> Option<Box<Self>> {
         let asked = config.durability.clone();
-        let on = config.journal.enabled && asked.is_on();
+        let waits = asked.is_on() || config.journal.opaque == Opaque::Wait;
+        let on = config.journal.enabled && waits;
         on.then(|| {
             Box::new(Self {
                 waits: Waits::new(asked.timeout),
@@ -73,20 +74,23 @@ impl Proxy {
     /// decides it.
     #[inline]
     pub(super) fn is_replicated(&self, command: &Command, bytes: &[u8], words: &Words) -> bool {
-        let word = |index| words.get(bytes, index);
-        self.durability
-            .as_ref()
-            .is_some_and(|durability| durability.holds(touched(command, bytes, words), word))
+        self.durability.is_some()
+            && self.is_replicated_by(command, touched(command, bytes, words), bytes, words)
     }
 
     /// Like [`Proxy::is_replicated`], where only some of the words are known, and these may be its keys.
-    pub(super) fn is_replicated_by<'a>(
+    pub(super) fn is_replicated_by(
         &self,
+        command: &Command,
         found: Touched,
-        word: impl Fn(usize) -> Option<&'a [u8]>,
+        bytes: &[u8],
+        words: &Words,
     ) -> bool {
+        let word = |index| words.get(bytes, index);
         let durability = self.durability.as_ref();
-        durability.is_some_and(|durability| durability.holds(found, word))
+        durability.is_some_and(|durability| {
+            durability.holds(found, word) || self.waits_for_replicas(command, bytes, words)
+        })
     }
 
     /// Tells whether one of these requests is to wait.

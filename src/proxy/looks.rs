@@ -257,12 +257,16 @@ impl Proxy {
 
     /// Tells whether a request is to be acknowledged only when replicas have it, since what it leaves is not told by its
     /// reply, and not asked for.
-    #[expect(dead_code, reason = "acknowledging later comes with it")]
-    pub(super) fn waits_for_replicas(&self, request: &Request<'_>) -> bool {
+    pub(super) fn waits_for_replicas(
+        &self,
+        command: &Command,
+        bytes: &[u8],
+        words: &Words,
+    ) -> bool {
         let waits = |journal: &super::journalled::Journalled| journal.looks.opaque == Opaque::Wait;
-        request.command.access == Access::Write
+        command.access == Access::Write
             && self.journal.as_deref().is_some_and(waits)
-            && look(&request.command, request.bytes, request.words) == Some(Look::Payload)
+            && look(command, bytes, words) == Some(Look::Payload)
     }
 }
 

@@ -248,8 +248,11 @@ impl Proxy {
             },
             None => Touched::Everything,
         };
-        if !multi && command.is_some_and(|command| command.access == Access::Write) {
-            let replicated = self.is_replicated_by(found, |word| words.get(input, word));
+        if !multi
+            && let Some(command) = command
+            && command.access == Access::Write
+        {
+            let replicated = self.is_replicated_by(&command, found, input, words);
             self.journal_sent(link, 0, replicated);
         }
         match multi {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
-use crate::config::{Config, DurabilityMode, OnTimeout, Ratio};
+use crate::config::{Config, DurabilityMode, OnTimeout, Opaque, Ratio};
 use crate::data_plane::Primary;
 use crate::journal::samples::{Inheritance, Sample};
 use crate::outbox::Ticket;
@@ -540,4 +540,21 @@ async fn no_write_is_answered_here_on_the_strength_of_what_replicas_may_lack() {
         let saves = arrived.iter().filter(|(_, words)| words == save);
         assert_eq!(saves.count(), sent, "{mode:?} {arrived:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_it_is_asked_for_only_what_no_reply_tells_waits() {
+    let world = World::with(Redis::new(), |config| config.journal.opaque = Opaque::Wait).await;
+    let mut client = world.connect().await;
+    assert_eq!(client.ask("SET a 1").await, SET_A);
+    for request in ["APPEND a x", "EVAL s 1 k", "MULTI\nRPUSH l x\nEXEC"] {
+        client.send(request).await;
+        if request.starts_with("MULTI") {
+            client.replies(2).await;
+        }
+        client.is_silent().await;
+        replicate(&world).await;
+        client.next_now().await;
+    }
+    assert_eq!(world.count(&waits("replicated")).await, 3.0);
 }

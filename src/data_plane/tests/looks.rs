@@ -407,7 +407,8 @@ async fn payloads_are_asked_for_only_where_that_is_wanted() {
             "HSET h f v",
             "INCR n",
         ] {
-            client.ask(request).await;
+            client.send(request).await;
+            client.reply().await;
         }
         settle().await;
         assert_eq!(looks(&world), ["HLEN h", "PTTL h", "PTTL n"]);
