@@ -2,12 +2,13 @@
 //!
 //! [`Config::load`] is the only way in. The file is read into a tree of YAML values, `config::build` takes one key after the
 //! other out of it, and whatever is left is unknown; so all problems are found in one go, and a [`Config`] cannot hold a
-//! bad value. Every default is in this file. Nothing else in the crate names `serde_yaml`, which has no maintainer any more.
+//! bad value. Every default is in this file, or in that of its section. Nothing else in the crate names `serde_yaml`, which has no maintainer any more.
 
 mod build;
 mod durability;
 mod error;
 mod parse;
+mod repair;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use self::durability::{Durability, DurabilityMode, OnTimeout};
 pub use self::error::{Error, Problem, Warning};
 pub use self::parse::LogFilter;
+pub use self::repair::Repair;
 use crate::seam::HostPort;
 
 /// A configuration that holds no bad value.
@@ -38,10 +40,10 @@ pub struct Config {
     pub hold: Hold,
     /// What is remembered of acknowledged writes.
     pub journal: Journal,
-    /// When a write is acknowledged.
-    pub durability: Durability,
     /// How those that another primary lacks are put back.
     pub repair: Repair,
+    /// When a write is acknowledged.
+    pub durability: Durability,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -321,45 +323,6 @@ pub enum Opaque {
     Ignore,
     /// They are acknowledged when replicas have them.
     Wait,
-}
-
-/// How acknowledged writes that another primary lacks are put back ([`crate::repair`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repair {
-    /// Whether they are. It needs the journal, and Sentinels that name the primary.
-    pub enabled: bool,
-    /// What the names of its keys on the server begin with.
-    pub prefix: String,
-    /// How long a round lasts at most; `None` = as long as a hold, and [`Hold::MARGIN`], but not less than
-    /// [`Repair::WINDOW`].
-    pub window: Option<Duration>,
-    /// How long before a hold what was written is compared.
-    pub recheck: Duration,
-    /// How long what depends on other sidecars' writes waits for their reports.
-    pub peer_wait: Duration,
-    /// How much older than the newest a sidecar's heartbeat may be for it to be waited for.
-    pub peer_timeout: Duration,
-    /// Whether cached sessions are put back on a primary that has lost all data.
-    pub reseed_from_cache: bool,
-}
-
-impl Repair {
-    /// The least time of a round.
-    pub const WINDOW: Duration = Duration::from_secs(30);
-}
-
-impl Default for Repair {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            prefix: "gripfast:".into(),
-            window: None,
-            recheck: Duration::from_secs(10),
-            peer_wait: Duration::from_millis(250),
-            peer_timeout: Duration::from_secs(5),
-            reseed_from_cache: true,
-        }
-    }
 }
 
 /// Where operators and Prometheus look.
