@@ -104,7 +104,10 @@ fn without_spublish_and_wait_it_takes_a_second_and_without_info_all_is_at_risk()
         let slow = as_user("slow").start();
         writes(&slow, 20);
         wait_for(&slow, 20.0, 0.0);
-        let blind = as_user("blind").announce("server refuses INFO").start();
+        let blind = as_user("blind")
+            .announce("server refuses INFO")
+            .announce("writes that a new primary lacks can't be put back")
+            .start();
         writes(&blind, 20);
         pause(Duration::from_secs(2));
         wait_for(&blind, 20.0, 20.0);
