@@ -13,6 +13,7 @@
 //! in doubt is known to be nowhere; it waits until it has been put back ([`Waits::put_back`]), or its time is over.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Seq;
@@ -28,8 +29,8 @@ pub struct Group {
     behind: Ticket,
     /// The era of the primary that has it.
     generation: u64,
-    /// Its newest record; `None` where one of its writes is in no record.
-    newest: Option<Seq>,
+    /// Its oldest and its newest record; `None` where one of its writes is in no record, or none that can be put back.
+    records: Option<(Seq, Seq)>,
     /// Since when it waits.
     pub since: Duration,
     /// How many writes it is.
@@ -61,7 +62,7 @@ impl Waits {
     }
 
     /// So many writes of a client were acknowledged by the primary of this era: they wait with this turn's group, whose ticket is
-    /// returned. `newest` is the record of the last, if each is in one.
+    /// returned. `newest` is the record of the last, if each is in one; the others' stand right before it.
     pub fn join(
         &mut self,
         who: ClientId,
@@ -72,6 +73,7 @@ impl Waits {
     ) -> Ticket {
         let ticket = self.published + 1;
         self.newest = ticket;
+        let records = newest.map(|newest| ((newest + 1).saturating_sub(writes), newest));
         match self
             .groups
             .back_mut()
@@ -79,8 +81,9 @@ impl Waits {
         {
             Some(group) => {
                 group.writes += writes;
-                let both = group.newest.zip(newest);
-                group.newest = both.map(|(before, newest)| before.max(newest));
+                let both = group.records.zip(records);
+                group.records =
+                    both.map(|(before, new)| (before.0.min(new.0), before.1.max(new.1)));
                 if group.who.last() != Some(&who) {
                     group.who.push(who);
                 }
@@ -89,7 +92,7 @@ impl Waits {
                 ticket,
                 behind: ticket,
                 generation,
-                newest,
+                records,
                 since: now,
                 writes,
                 who: vec![who],
@@ -136,7 +139,7 @@ impl Waits {
     /// Another primary: it has the records of which `has` says so, and they are its own from here on.
     pub fn begin(&mut self, generation: u64, has: impl Fn(Seq) -> bool) {
         for group in &mut self.groups {
-            if group.newest.is_some_and(&has) {
+            if group.records.is_some_and(|(_, newest)| has(newest)) {
                 group.generation = generation;
             }
         }
@@ -151,17 +154,27 @@ impl Waits {
         }
     }
 
-    /// All records up to this one that were in doubt are at the primary of this era, as of now: a barrier that is asked for
-    /// later covers them.
-    pub fn put_back(&mut self, up_to: Seq, generation: u64) {
+    /// All of these records that were in doubt are at the primary of this era, as of now: a barrier that is asked for later
+    /// covers them.
+    pub fn put_back(&mut self, records: &RangeInclusive<Seq>, generation: u64) {
         let next = self.published + 1;
+        let is_back =
+            |(oldest, newest): (Seq, Seq)| records.contains(&oldest) && records.contains(&newest);
         let in_doubt = |group: &&mut Group| {
-            group.generation != generation && group.newest.is_some_and(|newest| newest <= up_to)
+            group.generation != generation && group.records.is_some_and(is_back)
         };
         for group in self.groups.iter_mut().filter(in_doubt) {
             group.generation = generation;
             group.behind = next;
             self.newest = next;
+        }
+    }
+
+    /// What is in doubt will not be put back on the primary of this era: nothing but its time-out ends its wait.
+    pub fn give_up(&mut self, generation: u64) {
+        let in_doubt = |group: &&mut Group| group.generation != generation;
+        for group in self.groups.iter_mut().filter(in_doubt) {
+            group.records = None;
         }
     }
 
@@ -252,7 +265,8 @@ mod tests {
         assert_eq!(waits.publish(), 4);
         assert_eq!(tickets(&waits.replicated(1, 4)), [1, 4]);
         // A barrier that was asked for before covers nothing of what is put back.
-        waits.put_back(8, 1);
+        waits.put_back(&(9..=9), 1);
+        waits.put_back(&(8..=8), 1);
         assert!(waits.replicated(1, 4).is_empty());
         assert_eq!(waits.publish(), 5);
         assert_eq!(tickets(&waits.replicated(1, 5)), [2]);
@@ -262,6 +276,24 @@ mod tests {
             [3],
             "no record, no repair"
         );
+    }
+
+    #[test]
+    fn what_is_put_back_by_halves_or_given_up_waits_for_its_time_out() {
+        let mut waits = Waits::new(TIMEOUT);
+        waits.join(client(1), 2, 0, Some(5), ms(0));
+        waits.publish();
+        join(&mut waits, 2, 0, 6, 0);
+        waits.publish();
+        waits.begin(1, |_| false);
+        waits.put_back(&(5..=6), 1);
+        assert_eq!(waits.publish(), 3);
+        assert_eq!(tickets(&waits.replicated(1, 3)), [2], "4 is not there");
+        waits.give_up(1);
+        waits.put_back(&(4..=6), 1);
+        waits.begin(2, |_| true);
+        assert!(waits.replicated(1, 9).is_empty() && waits.replicated(2, 9).is_empty());
+        assert_eq!(tickets(&waits.overdue(ms(1000))), [1]);
     }
 
     #[test]

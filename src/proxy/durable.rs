@@ -11,6 +11,7 @@
 //! Nothing else waits: the link goes on, requests of the same client are sent, and other clients see what was written. Which groups
 //! wait, and for what, is decided in [`crate::journal::waits`].
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -180,13 +181,19 @@ impl Proxy {
         }
     }
 
-    /// The primary has, as of now, all records up to this one that an earlier primary had acknowledged: what waits for them waits
-    /// for its replicas.
-    #[expect(dead_code, reason = "repair, which calls it, is not wired yet")]
-    pub(super) fn repaired(&mut self, up_to: Seq) {
+    /// The primary has, as of now, all these records that an earlier primary had acknowledged: what waits for them waits for its
+    /// replicas.
+    pub(super) fn repaired(&mut self, records: &RangeInclusive<Seq>) {
         if let (Some(journal), Some(durability)) = (&self.journal, &mut self.durability) {
             let generation = journal.samples.generation();
-            durability.waits.put_back(up_to, generation);
+            durability.waits.put_back(records, generation);
+        }
+    }
+
+    /// What an earlier primary had acknowledged, and this one may lack, will not be put back.
+    pub(super) fn give_up_waits(&mut self) {
+        if let (Some(journal), Some(durability)) = (&self.journal, &mut self.durability) {
+            durability.waits.give_up(journal.samples.generation());
         }
     }
 

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use super::client::Client;
 use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
-use crate::config::{Config, DurabilityMode, OnTimeout, Opaque, Ratio};
+use crate::config::{Config, DurabilityMode, OnTimeout, Opaque, Ratio, Sentinels, Source};
 use crate::data_plane::Primary;
 use crate::journal::samples::{Inheritance, Sample};
 use crate::outbox::Ticket;
@@ -557,4 +558,84 @@ async fn where_it_is_asked_for_only_what_no_reply_tells_waits() {
         client.next_now().await;
     }
     assert_eq!(world.count(&waits("replicated")).await, 3.0);
+}
+
+fn repaired(config: &mut Config) {
+    replicated(config);
+    config.upstream.source = Source::Sentinel(Sentinels::default());
+    config.hold.deadline = Some(Duration::from_secs(10));
+    config.repair.enabled = true;
+}
+
+/// A sidecar that puts back what another primary lacks, with a client whose write is on the first primary alone, and its ticket.
+async fn start_doubted(reply: &'static str) -> (World, Client) {
+    let world = World::with(Redis::new(), repaired).await;
+    follow(&world, 1).await;
+    let mut client = world.connect().await;
+    world.redis.script("SET", Say::Bytes(reply.into()));
+    client.send("SET a 1").await;
+    client.is_silent().await;
+    world.redis.set_round(true, &[]);
+    (world, client)
+}
+
+/// Follows another primary, which has inherited nothing.
+async fn follow(world: &World, generation: u64) {
+    let primary = Primary {
+        address: HostPort {
+            host: format!("p{generation}.test"),
+            port: 6379,
+        },
+        generation,
+        run_id: None,
+        inheritance: None,
+        reason: match generation {
+            1 => SwitchReason::Start,
+            _ => SwitchReason::Failover,
+        },
+    };
+    world.handle.primary(primary).await;
+    pass_ms(20).await;
+}
+
+/// Replicas of that primary have all that may be asked about now.
+async fn replicate_at(world: &World, generation: u64) {
+    let asked = world.handle.journal().to_sample(generation);
+    let ticket = asked.expect("something waits").ticket;
+    world.handle.sampled(sample(generation, ticket)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_back_waits_for_the_replicas_of_the_primary_that_has_it_now() {
+    let (world, mut client) = start_doubted("+OK\r\n").await;
+    world.redis.hold("REPAIR");
+    follow(&world, 2).await;
+    replicate_at(&world, 2).await;
+    client.is_silent().await;
+    let before = world.handle.journal().to_sample(2).unwrap().ticket;
+    world.redis.release("REPAIR");
+    pass_ms(20).await;
+    world.handle.sampled(sample(2, before)).await;
+    client.is_silent().await;
+    replicate_at(&world, 2).await;
+    assert_eq!(client.next_now().await, "+OK\r\n");
+    assert_eq!(world.count(&waits("replicated")).await, 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_put_back_waits_for_its_time_out() {
+    for (script, answer) in [
+        ("OPEN", "-NOPERM x\r\n"),
+        ("REPAIR", "-ERR x\r\n"),
+        ("REPAIR", "*3\r\n:1\r\n:4\r\n:-1\r\n"),
+    ] {
+        let (world, mut client) = start_doubted("+OK\r\n").await;
+        world.redis.script(script, Say::Bytes(answer.into()));
+        follow(&world, 2).await;
+        replicate_at(&world, 2).await;
+        client.is_silent().await;
+        pass_ms(TIMEOUT_MS).await;
+        assert_eq!(client.next_now().await, "+OK\r\n", "{answer}");
+        assert_eq!(world.count(&waits("timeout_replied")).await, 1.0);
+    }
 }

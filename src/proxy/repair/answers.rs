@@ -173,6 +173,7 @@ impl Proxy {
             && !is_first
         {
             journal.samples.repaired(from);
+            self.confirm_repaired();
         }
         self.ask_what_is_due();
     }
