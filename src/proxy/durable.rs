@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cache::shape;
 use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, Command};
 use crate::config::{self, Config, DurabilityMode, OnTimeout, Opaque};
@@ -24,7 +25,8 @@ use crate::journal::Seq;
 use crate::journal::waits::{Group, Waits};
 use crate::metrics::{Durable, ErrorKind};
 use crate::resp::frame::Run;
-use crate::resp::{FrameError, Scanner, Words, value};
+use crate::resp::{FrameError, Protocol, Scanner, Words, value};
+use crate::upstream::link::Wrapped;
 
 use super::Proxy;
 use super::journalled::Acknowledged;
@@ -157,6 +159,43 @@ impl Proxy {
         let since = now - durability.started;
         let ticket = durability.waits.join(id, writes, generation, newest, since);
         client.output.keep_until(ticket);
+    }
+
+    /// Writes a whole reply to a client; it waits for replicas to have what is said here, if that is something.
+    pub(super) fn write_acknowledged(
+        &mut self,
+        id: ClientId,
+        waiting: Acknowledged,
+        reply: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if waiting == Acknowledged::default() {
+            return self.write_to_client(id.index, write);
+        }
+        self.keep_back(id);
+        self.write_to_client(id.index, write);
+        self.wait_for_replicas(id, waiting, reply);
+    }
+
+    /// Gives a client its reply to a wrapped request, once replicas have what of it is `waiting` for them.
+    pub(super) fn answer_wrapped(
+        &mut self,
+        id: ClientId,
+        wrapped: &Wrapped,
+        reply: &[u8],
+        waiting: Acknowledged,
+    ) {
+        let Some(client) = self.client(id) else {
+            return;
+        };
+        let protocol = match wrapped.as_resp2 {
+            true => Protocol::Resp2,
+            false => client.protocol,
+        };
+        self.write_acknowledged(id, waiting, reply, |out| {
+            shape::append(out, reply, protocol);
+        });
+        self.answered(id, wrapped.answers());
     }
 
     /// So many replicas as are wanted have all up to this ticket.

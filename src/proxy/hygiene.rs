@@ -9,11 +9,12 @@ use crate::id::{ClientId, LinkId};
 use crate::metrics::TtlFinding;
 use crate::repair::marking::When;
 use crate::resp::request::{Parsed, parse};
-use crate::resp::{Protocol, Words, encode, value};
+use crate::resp::{Words, encode, value};
 use crate::upstream::link::{Form, Lane, Proof, What, Wrapped};
 
 use super::Proxy;
 use super::flights::Whole;
+use super::journalled::Acknowledged;
 use super::owed::split;
 use super::repair::marked::{Unit, without_front};
 use super::replies::{ReplyError, Step};
@@ -241,23 +242,19 @@ impl Proxy {
             && let Some(front) = link.pop_awaited()
             && let What::Wrapped(wrapped) = front.what
         {
-            let id = front.client;
-            if waits {
-                self.keep_back(id);
-            }
-            self.unwrap_reply(index, id, &wrapped)?;
-            if waits {
-                self.wait_for_replicas(id, acknowledged, &frame);
-            }
+            let waiting = acknowledged.if_waiting(waits);
+            self.unwrap_reply(index, front.client, &wrapped, waiting)?;
         }
         Ok(Step::Consumed(count))
     }
 
+    /// All replies to a wrapped request have come; `waiting` is what waits for replicas of one that takes no marks.
     fn unwrap_reply(
         &mut self,
         index: u32,
         id: ClientId,
         wrapped: &Wrapped,
+        waiting: Acknowledged,
     ) -> Result<(), ReplyError> {
         if let Form::Block(queued) = wrapped.form {
             return self.unwrap_block(index, id, wrapped, queued as usize);
@@ -286,11 +283,12 @@ impl Proxy {
                 for (_, found) in &wrapped.found {
                     self.count_finding(found.finding, found.count(reply));
                 }
-                if let Some(marked) = &wrapped.marked {
-                    let link = self.link_at(index);
-                    self.note_marked(link, wrapped, marked, &front, reply);
-                }
-                self.answer_wrapped(id, wrapped, reply);
+                let link = self.link_at(index);
+                let waiting = match &wrapped.marked {
+                    Some(marked) => self.note_marked(link, wrapped, marked, &front, reply),
+                    None => waiting,
+                };
+                self.answer_wrapped(id, wrapped, reply, waiting);
                 Ok(())
             }
             Some(Outcome::NotRun) => {
@@ -299,21 +297,6 @@ impl Proxy {
                 Ok(())
             }
         }
-    }
-
-    /// Gives a client its reply to a wrapped request.
-    pub(super) fn answer_wrapped(&mut self, id: ClientId, wrapped: &Wrapped, reply: &[u8]) {
-        let Some(client) = self.client(id) else {
-            return;
-        };
-        let protocol = match wrapped.as_resp2 {
-            true => Protocol::Resp2,
-            false => client.protocol,
-        };
-        self.write_to_client(id.index, |out| {
-            crate::cache::shape::append(out, reply, protocol);
-        });
-        self.answered(id, wrapped.answers());
     }
 
     fn link_at(&self, index: u32) -> LinkId {
@@ -350,20 +333,23 @@ impl Proxy {
             self.send_block_unwrapped(index, id, wrapped, queued);
             return Ok(());
         }
-        let mut reply = multi.to_vec();
-        own.iter().for_each(|one| reply.extend_from_slice(one));
-        match without_front(exec, front) {
-            None => reply.extend_from_slice(exec),
-            Some((stamps, exec)) => {
-                self.count_block(&wrapped.found, &exec);
-                reply.extend_from_slice(&exec);
-                if let Some(marked) = &wrapped.marked {
-                    let link = self.link_at(index);
-                    self.note_marked(link, wrapped, marked, &stamps, &exec);
-                }
+        let mut waiting = Acknowledged::default();
+        let mut reply = exec.to_vec();
+        if let Some((stamps, exec)) = without_front(exec, front) {
+            self.count_block(&wrapped.found, &exec);
+            if let Some(marked) = &wrapped.marked {
+                let link = self.link_at(index);
+                waiting = self.note_marked(link, wrapped, marked, &stamps, &exec);
             }
+            reply = exec;
         }
-        self.answer_wrapped(id, wrapped, &reply);
+        // What was queued waits for nothing.
+        if self.client(id).is_some() {
+            let head = [*multi].into_iter().chain(own.iter().copied());
+            let head: Vec<u8> = head.flatten().copied().collect();
+            self.write_to_client(id.index, |out| out.extend_from_slice(&head));
+        }
+        self.answer_wrapped(id, wrapped, &reply, waiting);
         Ok(())
     }
 

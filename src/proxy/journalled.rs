@@ -132,18 +132,20 @@ impl Proxy {
         }
     }
 
-    /// A write that was not noted when it was sent is answered with this.
+    /// A write that was not noted when it was sent is answered with this; it is counted if that is no error.
     pub(super) fn journal_answered(
         &mut self,
         database: u32,
         sent_at: Micros,
         request: &[u8],
         reply: &[u8],
-    ) {
+    ) -> Acknowledged {
         let now = self.boot_micros;
+        let mut acknowledged = Acknowledged::default();
         if let Some(journal) = &mut self.journal
             && !value::is_error(reply)
         {
+            let before = journal.ring.newest();
             let record = Record {
                 sent_at,
                 database,
@@ -155,7 +157,9 @@ impl Proxy {
                 fields_last: false,
             };
             journal.add(&record, now);
+            acknowledged.added = journal.ring.newest() - before;
         }
+        acknowledged
     }
 
     /// EXEC of a client's transaction was queued on its own link just now.
@@ -368,6 +372,16 @@ pub(super) struct Acknowledged {
     pub(super) added: u64,
     /// Those whose bytes were not at hand any more.
     pub(super) missed: u64,
+}
+
+impl Acknowledged {
+    /// Returns what of it waits for replicas: all, or nothing.
+    pub(super) fn if_waiting(self, waits: bool) -> Self {
+        match waits {
+            true => self,
+            false => Self::default(),
+        }
+    }
 }
 
 /// Replies that have come.

@@ -639,3 +639,38 @@ async fn what_could_not_be_put_back_waits_for_its_time_out() {
         assert_eq!(world.count(&waits("timeout_replied")).await, 1.0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_take_marks_wait_like_any_other() {
+    let world = World::with(Redis::new(), repaired).await;
+    follow(&world, 1).await;
+    let mut client = world.connect().await;
+    world.redis.set_round(true, &["other"]);
+    follow(&world, 2).await;
+    pass_ms(300).await;
+    world.redis.script("SETNX", Say::Bytes(":1\r\n".into()));
+    for (request, queued) in [
+        ("SET a 1", 0),
+        ("SETNX b 1", 0),
+        ("MULTI\nSET a 1\nSET c 1\nEXEC", 3),
+        ("FLUSHDB", 0),
+    ] {
+        client.send(request).await;
+        client.replies(queued).await;
+        client.is_silent().await;
+        replicate_at(&world, 2).await;
+        client.next_now().await;
+    }
+    for request in ["MULTI", "SET a 1"] {
+        client.ask(request).await;
+    }
+    client.send("EXEC").await;
+    client.is_silent().await;
+    replicate_at(&world, 2).await;
+    assert_eq!(client.next_now().await, "*1\r\n$7\r\n0:SET:a\r\n");
+    assert!(world.redis.has("MARK a") && world.redis.has("FLUSH"));
+    assert_eq!(world.count(&waits("timeout_replied")).await, 0.0);
+    // An error leaves nothing that replicas could have.
+    world.redis.script("SETNX", Say::Bytes("-ERR x\r\n".into()));
+    assert_eq!(client.ask("SETNX b 1").await, "-ERR x\r\n");
+}

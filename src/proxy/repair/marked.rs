@@ -24,11 +24,12 @@ use crate::journal::Micros;
 use crate::repair::marking::{Mark, When, marks, took_effect};
 use crate::repair::script::reply;
 use crate::repair::stamp::Stamp;
-use crate::resp::{encode, value};
+use crate::resp::{Protocol, encode, value};
 use crate::upstream::link::{Awaited, Form, Marked, Settle, What, Wrapped};
 
 use crate::proxy::Proxy;
 use crate::proxy::flights::Whole;
+use crate::proxy::journalled::Acknowledged;
 use crate::proxy::owed::{Sent, split};
 use crate::proxy::replies::{ReplyError, Step};
 use crate::proxy::requests::{Request, Taken};
@@ -272,10 +273,16 @@ impl Proxy {
         if let Some(write) = link.writes.front_mut().filter(|write| write.place == place) {
             write.sent_at = write.sent_at.max(latest);
         }
-        self.journal_replies(index, 1, &reply, true);
+        let (_, waits) = self.alike(index, 1);
+        let acknowledged = self.journal_replies(index, 1, &reply, true);
+        // What it watched has changed: nothing was executed.
+        let waits = waits && reply != Protocol::Resp3.null_array();
+        let acknowledged = acknowledged.if_waiting(waits);
         self.note_replied(index, 1);
         if self.client(id).is_some() {
-            self.write_to_client(id.index, |out| out.extend_from_slice(&reply));
+            self.write_acknowledged(id, acknowledged, &reply, |out| {
+                out.extend_from_slice(&reply);
+            });
         }
         let link = LinkId {
             index,
@@ -357,7 +364,8 @@ impl Proxy {
         Taken::Bytes(request.length)
     }
 
-    /// A write that went with its marks is answered with this: it stands in the journal with its stamp.
+    /// A write that went with its marks is answered with this: it stands in the journal with its stamp. Returns what of it waits
+    /// for replicas.
     pub(in crate::proxy) fn note_marked(
         &mut self,
         link: LinkId,
@@ -365,10 +373,10 @@ impl Proxy {
         marked: &Marked,
         answers: &[&[u8]],
         reply: &[u8],
-    ) {
+    ) -> Acknowledged {
         let database = self.links[link.index as usize].database;
         let sent_at = marked.sent_at.max(self.latest_of(answers));
-        self.journal_answered(database, sent_at, &wrapped.request, reply);
+        let acknowledged = self.journal_answered(database, sent_at, &wrapped.request, reply);
         if marked.when == When::AtReply
             && let Some(request) = Sent::read(&wrapped.request, 0)
             && took_effect(&request.line(), reply)
@@ -381,6 +389,9 @@ impl Proxy {
             }
             self.touch_link(link);
         }
+        let waits =
+            self.may_be_replicated() && self.is_block_replicated(&split(&wrapped.request, 0));
+        acknowledged.if_waiting(waits)
     }
 }
 
