@@ -674,3 +674,32 @@ async fn writes_that_take_marks_wait_like_any_other() {
     world.redis.script("SETNX", Say::Bytes("-ERR x\r\n".into()));
     assert_eq!(client.ask("SETNX b 1").await, "-ERR x\r\n");
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_transaction_that_takes_marks_the_last_reply_waits_and_is_in_its_clients_protocol() {
+    let strict = |config: &mut Config| {
+        repaired(config);
+        config.durability.on_timeout = OnTimeout::Error;
+    };
+    let world = World::with(Redis::new(), strict).await;
+    follow(&world, 1).await;
+    let mut client = world.connect().await;
+    world.redis.set_round(true, &["other"]);
+    follow(&world, 2).await;
+    pass_ms(300).await;
+    let exec = "*3\r\n*2\r\n:1\r\n:1000000000\r\n+OK\r\n_\r\n";
+    for in_time in [true, false] {
+        world.redis.script("EXEC", Say::Bytes(exec.into()));
+        client.send("MULTI\nSET a 1\nGET x\nEXEC").await;
+        let head = client.replies(3).await;
+        assert_eq!(head, ["+OK\r\n", "+QUEUED\r\n", "+QUEUED\r\n"]);
+        client.is_silent().await;
+        if in_time {
+            replicate_at(&world, 2).await;
+            assert_eq!(client.next_now().await, "*2\r\n+OK\r\n$-1\r\n");
+        } else {
+            pass_ms(TIMEOUT_MS).await;
+            assert!(client.next_now().await.starts_with(NOREPLICAS));
+        }
+    }
+}
