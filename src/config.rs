@@ -2,7 +2,8 @@
 //!
 //! [`Config::load`] is the only way in. The file is read into a tree of YAML values, `config::build` takes one key after the
 //! other out of it, and whatever is left is unknown; so all problems are found in one go, and a [`Config`] cannot hold a
-//! bad value. Every default is in this file, or in that of its section. Nothing else in the crate names `serde_yaml`, which has no maintainer any more.
+//! bad value. Every default is in this file, or in that of its section. Nothing else in the crate names `serde_yaml`, which has no
+//! maintainer any more.
 
 mod build;
 mod durability;
@@ -262,6 +263,18 @@ pub struct Hold {
     pub stale_grace: Duration,
     /// Whether a replica is asked for what no reply is kept of.
     pub ask_replica: bool,
+    /// What becomes of writes while the primary is cut off from Sentinels and replicas.
+    pub on_isolation: OnIsolation,
+}
+
+/// What becomes of writes to a primary that can be reached, and is cut off from Sentinels and replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnIsolation {
+    /// They go to it, and are put back on the one that was elected meanwhile.
+    #[default]
+    Serve,
+    /// They wait.
+    Hold,
 }
 
 impl Hold {
@@ -280,6 +293,7 @@ impl Default for Hold {
             deadline: None,
             stale_grace: Duration::from_secs(60),
             ask_replica: false,
+            on_isolation: OnIsolation::Serve,
         }
     }
 }
@@ -321,7 +335,7 @@ pub enum Opaque {
     Capture,
     /// It stays unknown, and is counted.
     Ignore,
-    /// They are acknowledged when replicas have them.
+    /// It stays unknown, and is not counted: they are acknowledged when replicas have them.
     Wait,
 }
 

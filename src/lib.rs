@@ -13,8 +13,8 @@
 //!  └───────────────────────────────┘   Report   │   upstream   links: tracked, general, pinned │
 //!                                               │   cache      flights, fence, kept replies    │
 //!                                               └──────────────────────────────────────────────┘
-//!  pure, used by the data path:  failover, journal ─► command (what a command means) ─► resp (where a frame ends)
-//!  pure, to be used by it next:  repair (what was written last, after a failover) ─► journal
+//!  pure, used by the data path:  repair (who wrote last) ─► journal ─► command (what a command means) ─► resp (frames)
+//!                                failover (what is held, what is sent again) ─► command
 //!  leaves, used by everyone:     config error id metrics outbox reactor seam shutdown
 //! ```
 //! Imports go down only; `tests/tidy.rs` holds the arrows.
@@ -60,7 +60,7 @@
 //!    they are answered ([`upstream::unanswered`]), and what is taken back stands in front of the client's input, to be
 //!    handled like a request that has just come, by the table in [`failover::replay`].
 //! 4. Another primary is named: all links are left in one step, the first link to the new one is dialled and its role
-//!    checked, the touches are applied, and everybody goes on.
+//!    checked, it is joined (below), and everybody goes on.
 //!
 //! # Life of an acknowledged write
 //! 1. When it is sent, its link notes where its bytes stand and when that was ([`upstream::link::Write`]); when it is answered,
@@ -70,8 +70,15 @@
 //!    (`control_plane::sampler`). What it is told confirms the records that were acknowledged before it asked, once every
 //!    replica has what the primary's stream had then.
 //! 3. Each primary begins an era: no sample of one says anything of what was sent to another.
-//! 4. Where it is to be replicated first (`durability.mode`), its reply is kept back in its client's output, with what stands behind it
-//!    (`proxy::durable`); the sampler is woken, and what it is told lets go all that was acknowledged before it asked.
+//! 4. Another primary is *joined* over a link of its own (`proxy::repair`): its clock, whose history it has, the round of all
+//!    sidecars. The journal is folded ([`repair::fold`]) into what is known of each key, and a script compares and restores a
+//!    key in one step. Requests go on meanwhile, but for those of keys that are still to be repaired.
+//! 5. While other sidecars have something to put back, writes carry marks, in one unit with the write, so that nobody's older
+//!    record overwrites them; what builds on what is there, and answers that say *absent*, wait for them.
+//! 6. What was put back is at risk again, until the replicas of the new primary have it.
+//! 7. Where a write is to be replicated first (`durability.mode`), its reply is kept back in its client's output, with what
+//!    stands behind it (`proxy::durable`); the sampler is woken, and what it is told lets go all that was acknowledged before
+//!    it asked.
 //!
 //! # Lanes
 //! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.

@@ -30,20 +30,12 @@ mod stage;
 #[path = "failover/workload.rs"]
 mod workload;
 
-use harness::version;
-
 macro_rules! scenarios {
     ($($name:ident: $scenario:ident on $server:literal;)+) => {
         $(
             #[test]
             fn $name() {
-                if harness::against_redis() {
-                    return;
-                }
-                match version($server) {
-                    Some(version) => scenarios::$scenario(&version),
-                    None => eprintln!("{}: {} is not on this machine, skipped", stringify!($name), $server),
-                }
+                harness::on($server, scenarios::$scenario);
             }
         )+
     };

@@ -106,7 +106,7 @@ fn without_spublish_and_wait_it_takes_a_second_and_without_info_all_is_at_risk()
         wait_for(&slow, 20.0, 0.0);
         let blind = as_user("blind")
             .announce("server refuses INFO")
-            .announce("writes that a new primary lacks can't be put back")
+            .announce("can't be put back")
             .start();
         writes(&blind, 20);
         pause(Duration::from_secs(2));

@@ -12,6 +12,8 @@
 
 #[path = "repair/actual.rs"]
 mod actual;
+#[path = "repair/alone.rs"]
+mod alone;
 #[path = "repair/checker.rs"]
 mod checker;
 #[path = "repair/checker_can_fail.rs"]
@@ -34,19 +36,12 @@ mod stage;
 #[path = "repair/workload.rs"]
 mod workload;
 
-use harness::version;
-
 macro_rules! scenarios {
     ($($name:ident: $scenario:ident on $server:literal;)+) => {
         $(
             #[test]
             fn $name() {
-                if harness::against_redis() {
-                    return;
-                }
-                if let Some(version) = version($server) {
-                    scenarios::$scenario(&version);
-                }
+                harness::on($server, scenarios::$scenario);
             }
         )+
     };
@@ -77,4 +72,14 @@ scenarios! {
     replicas_frozen: replicas_frozen on "redis-6.2";
     journal_full: journal_full on "redis-7.0";
     small_backlog: small_backlog on "valkey-9.1";
+}
+
+#[test]
+fn ten_thousand_sessions_come_back() {
+    harness::on("redis-7.0", alone::ten_thousand_sessions);
+}
+
+#[test]
+fn without_permission_it_says_so_and_counts() {
+    harness::on("redis-8.2", alone::without_permission);
 }

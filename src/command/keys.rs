@@ -177,29 +177,16 @@ fn number(word: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::table::Table;
-    use crate::resp::request::{Parsed, parse};
+    use crate::command::with_line;
 
     fn keys(line: &str) -> Option<Vec<String>> {
-        let mut words = Words::default();
-        let input = format!("{line}\r\n");
-        assert!(matches!(
-            parse(input.as_bytes(), &mut words),
-            Parsed::Inline(_)
-        ));
-        let request = words.take_rewritten();
-        let command = Table::default().find(words.get(&request, 0).unwrap());
-        match touched(&command, &request, &words) {
-            Touched::Everything => None,
-            found => Some(
-                found
-                    .words()
-                    .map(|index| {
-                        String::from_utf8_lossy(words.get(&request, index).unwrap()).into()
-                    })
-                    .collect(),
-            ),
-        }
+        with_line(line, |command, request, words| {
+            let text = |index| String::from_utf8_lossy(words.get(request, index).unwrap()).into();
+            match touched(command, request, words) {
+                Touched::Everything => None,
+                found => Some(found.words().map(text).collect()),
+            }
+        })
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub enum Sign {
     Unlinked,
     /// It is not known yet what it lacks, and what others put back on it.
     Unjoined,
+    /// Neither the Sentinels' majority nor any replica can be reached: elsewhere another one may be the primary.
+    Isolated,
     /// It takes no writes (READONLY, NOREPLICAS).
     RefusesWrites,
     /// It takes nothing (LOADING, MASTERDOWN …).
@@ -66,7 +68,7 @@ pub enum Sign {
 
 impl Sign {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unnamed,
         Self::Announced,
         Self::ObjectivelyDown,
@@ -75,6 +77,7 @@ impl Sign {
         Self::Superseded,
         Self::Unlinked,
         Self::Unjoined,
+        Self::Isolated,
         Self::RefusesWrites,
         Self::RefusesAll,
     ];
@@ -82,7 +85,9 @@ impl Sign {
     /// Returns what it stops.
     pub fn scope(self) -> Scope {
         match self {
-            Self::Announced | Self::ObjectivelyDown | Self::RefusesWrites => Scope::Writes,
+            Self::Announced | Self::ObjectivelyDown | Self::Isolated | Self::RefusesWrites => {
+                Scope::Writes
+            }
             Self::Unnamed
             | Self::Silent
             | Self::Changed
@@ -104,6 +109,7 @@ impl Sign {
             Self::Superseded => "the Sentinels name another primary, which is not confirmed yet",
             Self::Unlinked => "there is no link to the primary",
             Self::Unjoined => "the sidecars are about to agree on what the primary lacks",
+            Self::Isolated => "the primary is cut off from Sentinels and replicas",
             Self::RefusesWrites => "the primary takes no writes",
             Self::RefusesAll => "the primary takes no commands",
         }
@@ -183,6 +189,8 @@ pub enum Event {
     LinkUp,
     /// The first link was lost, or could not be opened.
     LinkLost,
+    /// Whether neither the Sentinels' majority nor any replica can be reached.
+    Isolated(bool),
     /// It is known what other sidecars put back on the primary, or that it can't be known.
     Joined,
     /// A reply said that this node takes no such request now.
@@ -394,6 +402,8 @@ impl State {
             Event::LinkUp => (None, &[Unlinked]),
             Event::LinkLost => (Some(Unlinked), &[]),
             Event::Joined => (None, &[Unjoined]),
+            Event::Isolated(true) => (Some(Isolated), &[]),
+            Event::Isolated(false) => (None, &[Isolated]),
             Event::Refused(Scope::Writes) => (Some(RefusesWrites), &[]),
             Event::Refused(Scope::All) => (Some(RefusesAll), &[]),
             Event::Tick if self.retry_at.is_some_and(|at| at <= now) => {

@@ -215,6 +215,8 @@ label! {
         Unlinked = "unlinked",
         /// It was not known yet what the primary lacked.
         Unjoined = "unjoined",
+        /// The primary was cut off from Sentinels and replicas.
+        Isolated = "isolated",
         /// The primary took no writes.
         RefusesWrites = "refuses_writes",
         /// The primary took nothing.

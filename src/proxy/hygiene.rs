@@ -299,13 +299,6 @@ impl Proxy {
         }
     }
 
-    fn link_at(&self, index: u32) -> LinkId {
-        LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        }
-    }
-
     /// The replies to a transaction of the client's own, with our requests in front.
     fn unwrap_block(
         &mut self,
@@ -372,8 +365,10 @@ impl Proxy {
                 as_resp2: wrapped.as_resp2,
             },
         );
-        let replicated = self.is_block_replicated(&split(&wrapped.request, 0));
+        let requests = split(&wrapped.request, 0);
+        let replicated = self.is_block_replicated(&requests);
         self.journal_sent(link, wrapped.request.len(), replicated);
+        self.note_block_looks(link, &requests);
         self.note_block(id.index, link, &wrapped.request);
         self.touch_link(link);
     }

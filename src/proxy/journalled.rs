@@ -135,13 +135,15 @@ impl Proxy {
     /// A write that was not noted when it was sent is answered with this; it is counted if that is no error.
     pub(super) fn journal_answered(
         &mut self,
-        database: u32,
+        link: LinkId,
         sent_at: Micros,
         request: &[u8],
         reply: &[u8],
     ) -> Acknowledged {
         let now = self.boot_micros;
         let mut acknowledged = Acknowledged::default();
+        let database = self.links[link.index as usize].database;
+        let fields_last = !self.fields_may_expire(link);
         if let Some(journal) = &mut self.journal
             && !value::is_error(reply)
         {
@@ -154,7 +156,7 @@ impl Proxy {
                 reply,
                 whole: true,
                 is_look: false,
-                fields_last: false,
+                fields_last,
             };
             journal.add(&record, now);
             acknowledged.added = journal.ring.newest() - before;

@@ -204,6 +204,12 @@ impl Proxy {
         self.congested.push(client.id(index));
     }
 
+    /// Returns the id of the link that is at a place now.
+    pub(super) fn link_at(&self, index: u32) -> LinkId {
+        let serial = self.links[index as usize].serial;
+        LinkId { index, serial }
+    }
+
     /// Returns the link with that id, if it is still here.
     #[inline]
     pub fn link(&mut self, id: LinkId) -> Option<&mut Link> {
@@ -226,9 +232,6 @@ impl Proxy {
         if lane == Lane::Tracked && database == 0 {
             self.became_reachable();
         }
-        self.touch_link(LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        });
+        self.touch_link(self.link_at(index));
     }
 }

@@ -93,9 +93,14 @@ impl Proxy {
         let Some(look) = look(command, request, words) else {
             return;
         };
-        let may_expire = look == Look::Payload
-            && matches!(command.leaves, Leaves::Made(_))
-            && self.fields_may_expire(link);
+        let is_count = command.leaves == Leaves::Made(Look::Payload);
+        let may_expire = is_count && self.fields_may_expire(link);
+        if is_count
+            && !may_expire
+            && let Some(write) = self.links[link.index as usize].writes.back_mut()
+        {
+            write.fields_last = true;
+        }
         // HINCRBY keeps the deadline of a field, where there is such a thing.
         let (look, is_made) = match command.leaves {
             Leaves::Made(Look::Payload) if may_expire => (look, false),
@@ -126,9 +131,8 @@ impl Proxy {
         }
     }
 
-    /// Tells whether fields of hashes may have deadlines of their own in the database of a link; if not, its newest write keeps
-    /// none.
-    fn fields_may_expire(&mut self, link: LinkId) -> bool {
+    /// Tells whether fields of hashes may have deadlines of their own in the database of a link.
+    pub(super) fn fields_may_expire(&mut self, link: LinkId) -> bool {
         if !self.table.fields_may_expire() {
             return false;
         }
@@ -136,11 +140,7 @@ impl Proxy {
         let tracked = self
             .registry
             .shared(Lane::Tracked, Protocol::Resp3, database);
-        let lasts = tracked.is_some_and(|tracked| self.has_lasting_fields(tracked));
-        if lasts && let Some(write) = self.links[link.index as usize].writes.back_mut() {
-            write.fields_last = true;
-        }
-        !lasts
+        !tracked.is_some_and(|tracked| self.has_lasting_fields(tracked))
     }
 
     /// Tells whether the cache holds a key that lives: then a write of fields has not made it.
@@ -209,8 +209,7 @@ impl Proxy {
         let link = &mut self.links[index as usize];
         // Its memory serves again.
         link.looked = all;
-        let serial = link.serial;
-        self.touch_link(LinkId { index, serial });
+        self.touch_link(self.link_at(index));
     }
 
     /// Looks were queued on a link just now, from this place on.
@@ -263,9 +262,9 @@ impl Proxy {
         bytes: &[u8],
         words: &Words,
     ) -> bool {
-        let waits = |journal: &super::journalled::Journalled| journal.looks.opaque == Opaque::Wait;
+        let journal = self.journal.as_deref();
         command.access == Access::Write
-            && self.journal.as_deref().is_some_and(waits)
+            && journal.is_some_and(|journal| journal.looks.opaque == Opaque::Wait)
             && look(command, bytes, words) == Some(Look::Payload)
     }
 }

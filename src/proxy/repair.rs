@@ -137,8 +137,9 @@ pub(super) struct Repairing {
     pub(super) is_loaded: bool,
     pub(super) is_asking: bool,
     pub(super) due: Due,
-    /// The primary's clock.
+    /// The primary's clock, and how often it was asked over this link.
     pub(super) clock: Clock,
+    pub(super) clock_asked: u32,
     pub(super) replid: String,
     /// Number of the round.
     pub(super) round: i64,
@@ -190,6 +191,7 @@ impl Repairing {
                     dial: now,
                 },
                 clock: Clock::default(),
+                clock_asked: 0,
                 replid: String::new(),
                 round: 0,
                 peers_until: None,
@@ -222,8 +224,7 @@ impl Repairing {
 
     /// Forgets all that was to be done on the primary before.
     fn begin(&mut self, arrival: Arrival, now: Instant) -> Vec<ClientId> {
-        let mut waiting = std::mem::take(&mut self.waiting_for_peers);
-        waiting.extend(self.works.drain().flat_map(|(_, work)| work.waiting));
+        let waiting = self.forget_works();
         self.stage = Stage::Joining { until: None };
         self.arrival = arrival;
         self.link = None;
@@ -231,9 +232,6 @@ impl Repairing {
         self.clock = Clock::default();
         self.replid.clear();
         self.round = 0;
-        self.peers_until = None;
-        self.order.clear();
-        self.pending.clear();
         self.account = Account::new(now);
         waiting
     }
@@ -382,6 +380,11 @@ impl Repairing {
     /// Nothing more is done on this primary; returns who waited for something.
     fn abandon(&mut self) -> Vec<ClientId> {
         self.stage = Stage::Unable;
+        self.forget_works()
+    }
+
+    /// Forgets what was to be put back, by whomever; returns who waited for it.
+    fn forget_works(&mut self) -> Vec<ClientId> {
         self.peers_until = None;
         self.order.clear();
         self.pending.clear();

@@ -16,7 +16,7 @@ use crate::failover::machine::Scope;
 use crate::id::{ClientId, LinkId};
 use crate::journal::Seq;
 use crate::journal::ring::Record;
-use crate::metrics::{Lane as LaneMetric, SessionRead};
+use crate::metrics::SessionRead;
 use crate::resp::value;
 use crate::seam::HostPort;
 use crate::upstream::connect::Profile;
@@ -99,24 +99,30 @@ impl Proxy {
         if !self.may_send(request.client, link) {
             return Some(Taken::Stalled);
         }
+        Some(self.send_in_doubt(request, link, read, false))
+    }
+
+    /// Asks a server that may lack something.
+    pub(super) fn send_in_doubt(
+        &mut self,
+        request: &Request<'_>,
+        link: LinkId,
+        read: CachedRead,
+        as_resp2: bool,
+    ) -> Taken {
         self.count_sent(request.client, link);
         let client = &mut self.clients[request.client as usize];
-        // What stands behind it waits: it may have to be asked of a primary.
+        // What stands behind it waits: it may have to be asked again.
         client.stall = Stall::Lane;
         client.asked_replica = self.replica.time;
         let id = client.id(request.client);
-        self.counters.requests[LaneMetric::General.index()] += 1;
         let target = &mut self.links[link.index as usize];
+        self.counters.requests[target.lane.metric().index()] += 1;
         target.push_bytes(request.bytes, &mut self.pool);
-        target.expect(
-            id,
-            What::InDoubt {
-                read: read as u8,
-                as_resp2: false,
-            },
-        );
+        let read = read as u8;
+        target.expect(id, What::InDoubt { read, as_resp2 });
         self.touch_link(link);
-        Some(Taken::Bytes(request.length))
+        Taken::Bytes(request.length)
     }
 
     fn replica_link(&mut self, client: u32) -> Option<LinkId> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Source};
+use crate::config::{Config, OnIsolation, Source};
 use crate::failover::machine::{Event, NodeState};
 use crate::resp::Protocol;
 use crate::seam::HostPort;
@@ -50,6 +50,15 @@ impl Proxy {
         match event {
             Event::Node(NodeState::Answers) => self.confirm_primary(),
             Event::Node(NodeState::Silent | NodeState::Changed) => self.doubt_primary(),
+            Event::Isolated(true) if self.config.hold.on_isolation == OnIsolation::Serve => {
+                // A primary that died is cut off as well, but then nothing goes on.
+                if !self.is_holding() {
+                    tracing::warn!(
+                        "the primary is cut off from Sentinels and replicas, its writes go on (hold.on_isolation)"
+                    );
+                }
+                return;
+            }
             _ => {}
         }
         self.failover_event(event);

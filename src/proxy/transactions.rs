@@ -40,7 +40,9 @@ impl Proxy {
             }
             let found = judged.map_or(&[][..], |judged| &judged.found);
             if self.in_round && self.send_marked_block(&request, link, block, found) {
-                self.note_block(request.client, link, block);
+                for key in judged.map_or(&[][..], |judged| &judged.asked) {
+                    self.ask_ttl(link, key);
+                }
                 return Taken::Bytes(request.length + length);
             }
             let client = &mut self.clients[request.client as usize];

@@ -10,8 +10,8 @@
 //! | any | equal | mark t: survived |
 //! | whole value | otherwise | put back with its deadline; newer fields and deadline stay, pendings are applied; mark t |
 //! | DEL | otherwise | delete the key; newer fields and deadline become pending; mark t, also if it is absent |
+//! | DEL | each field there is newer | only a deadline that is not newer goes; mark t |
 //! | field | hash there | HSET or HDEL; mark t |
-//! | fields | absent, creation known, no delete mark | create with all fields of the record, pendings are applied |
 //! | field | absent, or no hash | pending |
 //! | touch | key there | PEXPIREAT; mark t |
 //! | touch | absent | pending |
@@ -29,9 +29,10 @@
 //!   restored like any other: an older value was put back over it, and nobody will put one back again. To tell the two, each
 //!   mark says whether anything was written.
 //! - *HDEL on an absent key* has survived, and stays pending for whoever puts an older value back.
+//! - *Fields are set before others are removed*: a removal that emptied the key would leave what is set after it pending.
+//! - *A hash in which all was set after the delete* was made anew, by who did not wait for this repair: it stays. Where it has
+//!   older fields it is what was deleted, and which fields would be partial nobody knows: it goes (R4), with the newer ones.
 //! - *A payload* (DUMP) has no fields here. The script can look: fields on top of one of a hash are set in it, not pending.
-//! - *A creation* takes all fields of the record or none, those before the horizon too: some would be partial (R4). It leaves
-//!   no mark of the base: it outranks no other sidecar's SET.
 
 mod parts;
 
@@ -98,11 +99,10 @@ pub(super) fn decide_with<R: Rules, B: Ord + Clone>(
     };
     let base = record.base.as_ref().map(|own| step.base::<R>(own));
     let mut fields = BTreeMap::new();
-    if let Some(deadline) = record.creation {
-        fields = step.create::<R>(&record.fields, deadline);
-    }
-    for (name, own) in &record.fields {
-        if !fields.contains_key(name) {
+    for removes in [false, true] {
+        let turn = record.fields.iter();
+        let turn = turn.filter(|(_, own)| (own.write == FieldWrite::Remove) == removes);
+        for (name, own) in turn {
             fields.insert(name.clone(), step.field::<R>(name, own));
         }
     }
@@ -181,7 +181,7 @@ impl<B: Ord + Clone> Step<'_, B> {
             (Judged::Done(verdict), _) => return verdict,
             (Judged::Leave, _) => (Verdict::Survived, false),
             (Judged::Check, Base::Value(whole)) => self.put_back(own.stamp, whole),
-            (Judged::Check, Base::Delete) => self.delete_again(own.stamp),
+            (Judged::Check, Base::Delete) => self.delete_again::<R>(own.stamp),
         };
         if is_changed || R::EVERY_CHECK_MARKS {
             self.marks.set_base(BaseMark {
@@ -276,11 +276,36 @@ impl<B: Ord + Clone> Step<'_, B> {
         }
     }
 
-    fn delete_again(&mut self, stamp: Stamp) -> (Verdict, bool) {
+    fn delete_again<R: Rules>(&mut self, stamp: Stamp) -> (Verdict, bool) {
+        if R::DELETE_SPARES_NEWER && self.is_newer(stamp) {
+            return self.drop_deadline(stamp);
+        }
         match self.end(stamp) {
             true => (Verdict::DeletedAgain, true),
             false => (Verdict::Survived, false),
         }
+    }
+
+    /// All that the hash has was set after `stamp`.
+    fn is_newer(&self, stamp: Stamp) -> bool {
+        let is_set_since = |name: &B| {
+            let slot = self.marks.fields.get(name);
+            slot.is_some_and(|slot| slot.stamp > stamp && slot.pending.is_none())
+        };
+        self.hash()
+            .is_some_and(|fields| fields.keys().all(is_set_since))
+    }
+
+    /// The deadline of what was deleted goes with it.
+    fn drop_deadline(&mut self, stamp: Stamp) -> (Verdict, bool) {
+        let slot = self.marks.deadline.as_ref();
+        let is_newer = slot.is_some_and(|slot| slot.stamp > stamp);
+        match &mut self.key {
+            Some(there) if there.deadline.is_some() && !is_newer => there.deadline = None,
+            _ => return (Verdict::Survived, false),
+        }
+        self.actions.push(Action::Deadline(None));
+        (Verdict::DeletedAgain, true)
     }
 
     /// Deletes the key if it is there; what is newer than `stamp` in it becomes pending.

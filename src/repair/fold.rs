@@ -15,7 +15,7 @@
 //! | `DUMP` and `PTTL` | a whole value, as the payload |
 //! | `HLEN` of as many fields as were set since it is blind, and `PTTL` | a whole value |
 //! | any that finds no key, which is blind | a delete |
-//! | `HLEN` of as many fields as were set, and `PTTL` | permission to create the key with them; a whole value, if there was one before |
+//! | `HLEN` of as many fields as were set, and `PTTL` | a whole value of just before the oldest of them, or of the base's stamp; the fields stay |
 //!
 //! A look counts only if it was dispatched no earlier than every write of ours to the key: one that stood behind a write on one
 //! link may have run before a later write on another.

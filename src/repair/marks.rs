@@ -21,6 +21,8 @@ pub(super) trait Rules {
     const DIFFERENCE_PENDS: bool = true;
     /// A known inherited field or touch is restored where it was disturbed: false leaves it pending.
     const DISTURBED_IS_RESTORED: bool = true;
+    /// A delete leaves a hash in which all was set later.
+    const DELETE_SPARES_NEWER: bool = true;
     /// A mark of a write outranks those that it replaces.
     const MARK_OUTRANKS: bool = true;
 }

@@ -58,10 +58,6 @@ pub struct Record<B: Ord = Bytes> {
     pub base: Option<Component<Base<B>>>,
     /// Single fields written since.
     pub fields: BTreeMap<B, Component<FieldWrite<B>>>,
-    /// Present if `fields` are known to be all fields of the key (HLEN counted as many): the deadline that PTTL told then.
-    ///
-    /// This permits to create the key, never to overwrite it.
-    pub creation: Option<Deadline>,
     /// The newest deadline given since.
     pub touch: Option<Component<Touch>>,
 }
@@ -71,7 +67,6 @@ impl<B: Ord> Default for Record<B> {
         Self {
             base: None,
             fields: BTreeMap::new(),
-            creation: None,
             touch: None,
         }
     }

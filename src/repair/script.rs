@@ -24,9 +24,6 @@ use crate::resp::encode;
 /// How a script writes a deadline that never comes.
 const NEVER: i64 = -1;
 
-/// How a script writes that there is no deadline to speak of.
-const UNKNOWN: i64 = -2;
-
 /// One script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
@@ -181,10 +178,6 @@ impl<'a> Call<'a> {
 
     fn record(&mut self, own: &'a Record<Bytes>) {
         self.base(own.base.as_ref());
-        match own.creation {
-            Some(deadline) => self.deadline(deadline),
-            None => self.number(UNKNOWN),
-        };
         self.number(own.fields.len() as i64);
         for (name, own) in &own.fields {
             self.bytes(name).component(own);

@@ -166,7 +166,6 @@ mod tests {
         Record {
             base: Some(component(inherited[0], Base::Delete)),
             fields: BTreeMap::from([(7, component(inherited[1], FieldWrite::Remove))]),
-            creation: None,
             touch: Some(component(inherited[2], touch)),
         }
     }

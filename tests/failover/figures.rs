@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::checker::Verdict;
 use super::history::{Asked, Event, Got};
-use super::workload::{PUBLISHER, READER, SUBSCRIBER, TOUCHER};
+use super::workload::{PUBLISHER, READER, SUBSCRIBER, TOUCHERS};
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -59,8 +59,8 @@ impl Figures {
             Some(first.1 - promotion)
         });
         let during = (gap_start, gap_start + write_gap);
-        let (read_p99, reads) = p99(events, READER, during);
-        let (touch_p99, _) = p99(events, TOUCHER, during);
+        let (read_p99, reads) = p99(events, &[READER], during);
+        let (touch_p99, _) = p99(events, &TOUCHERS, during);
         // What was woken late may have been due before the gap's end.
         let mut late: Vec<Duration> = stalls
             .iter()
@@ -166,10 +166,14 @@ fn longest_gap(writes: &[(Duration, Duration)]) -> (Duration, Duration) {
         .unwrap_or_default()
 }
 
-fn p99(events: &[Event], client: usize, (from, until): (Duration, Duration)) -> (Duration, usize) {
+fn p99(
+    events: &[Event],
+    clients: &[usize],
+    (from, until): (Duration, Duration),
+) -> (Duration, usize) {
     let mut times: Vec<Duration> = events
         .iter()
-        .filter(|event| event.client == client && (from..until).contains(&event.from))
+        .filter(|event| clients.contains(&event.client) && (from..until).contains(&event.from))
         .map(|event| event.until - event.from)
         .collect();
     times.sort();

@@ -7,7 +7,9 @@ use crate::harness::{Client, Stopwatch, Version, pause, until};
 use super::stage::{Outcome, Stage};
 
 /// What we may add to the Sentinels' own time; what the machine adds by waking threads late is not ours.
-const OURS_MAX: Duration = Duration::from_millis(50);
+///
+/// A sidecar that is not built for release reads its journal several times as slowly.
+const OURS_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 50 });
 
 /// How long a read, or read and touch, of a cached session may take during a hold.
 const READ_MAX: Duration = Duration::from_millis(5);

@@ -27,13 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Client numbers of those that are no users.
 pub(crate) const READER: usize = 100;
-pub(crate) const TOUCHER: usize = 101;
 pub(crate) const COUNTER: usize = 102;
 pub(crate) const TRANSACTIONS: usize = 103;
 const PUSHER: usize = 104;
 const POPPER: usize = 105;
 pub(crate) const PUBLISHER: usize = 106;
 pub(crate) const SUBSCRIBER: usize = 107;
+
+/// Several: the touch that was under way at the fault may have to wait, and its client says nothing more.
+pub(crate) const TOUCHERS: [usize; 3] = [108, 109, 110];
 
 /// A connection that reads what comes.
 struct Session {
@@ -155,7 +157,9 @@ impl<'a> Workload<'a> {
             clients.push(scope.spawn(move || self.user(number)));
         }
         clients.push(scope.spawn(|| self.quiet(READER, false)));
-        clients.push(scope.spawn(|| self.quiet(TOUCHER, true)));
+        for toucher in TOUCHERS {
+            clients.push(scope.spawn(move || self.quiet(toucher, true)));
+        }
         clients.push(scope.spawn(|| self.counter()));
         clients.push(scope.spawn(|| self.transactions()));
         clients.push(scope.spawn(|| self.pusher()));
@@ -168,7 +172,7 @@ impl<'a> Workload<'a> {
     /// Writes the sessions that will only be read.
     pub(crate) fn prepare(&self) {
         let mut session = Session::open(self.address, false);
-        for client in [READER, TOUCHER] {
+        for client in TOUCHERS.into_iter().chain([READER]) {
             for number in 0..QUIET {
                 let key = format!("quiet:{client}:{number}");
                 let value = format!("{key}=still");

@@ -92,7 +92,8 @@ impl Client {
     pub fn try_ask(&mut self, words: &str) -> Option<String> {
         self.try_send(&encode(&words.split(' ').collect::<Vec<_>>()))
             .ok()?;
-        self.try_frame().map(|frame| escape(&frame))
+        let frame = self.try_frame()?;
+        Some(escape(frame.strip_suffix(b"\r\n").unwrap_or(&frame)))
     }
 
     /// Reads one frame as escaped text, without the last CR LF.

@@ -59,6 +59,15 @@ pub fn version(name: &str) -> Option<Version> {
     found
 }
 
+/// Runs a scenario on a version, if that is here; not against a plain server in the sidecar's place.
+pub fn on(version: &str, scenario: impl FnOnce(&Version)) {
+    if !super::against_redis()
+        && let Some(version) = self::version(version)
+    {
+        scenario(&version);
+    }
+}
+
 /// Any version, 7.0 before all, for promises that do not depend on it.
 pub fn any_version() -> Version {
     let versions = versions();

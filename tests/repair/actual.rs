@@ -25,10 +25,10 @@ pub(crate) fn elected(cluster: &Cluster, sidecars: &[Sidecar]) -> usize {
             return None;
         }
         let (host, port) = primary.split_once(':')?;
-        let named = [host, port].map(|word| format!("\\n{word}\\r"));
+        let named = format!("\\r\\n{host}\\r\\n${}\\r\\n{port}", port.len());
         let votes = cluster.sentinel_addresses().into_iter().filter(|sentinel| {
             let answer = ask_at(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster");
-            answer.is_some_and(|answer| named.iter().all(|word| answer.contains(word)))
+            answer.is_some_and(|answer| answer.ends_with(&named))
         });
         let is_primary = ask_at(&primary, "ROLE")?.contains("master");
         let number = cluster

@@ -85,6 +85,7 @@ pub(crate) fn one_sidecar_frozen(version: &Version) {
     let scene = Scene {
         sidecars: 2,
         may_miscount: true,
+        is_patient: false,
         ..Scene::of("host lost, one sidecar of two frozen")
     };
     prove(&scene, version, |cluster, fault| {
@@ -104,6 +105,7 @@ pub(crate) fn one_sidecar_slow(version: &Version) {
     let scene = Scene {
         sidecars: 2,
         may_miscount: true,
+        is_patient: false,
         ..Scene::of("host lost, one sidecar of two slow")
     };
     prove(&scene, version, |cluster, fault| {
@@ -171,6 +173,7 @@ pub(crate) fn isolated_with_a_sidecar(version: &Version) {
         sidecars: 2,
         last_beside_primary: true,
         writes_whole: true,
+        announced: &["its writes go on (hold.on_isolation)"],
         ..Scene::of("isolated with one sidecar of two")
     };
     prove(&scene, version, |_, fault| {

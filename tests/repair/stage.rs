@@ -40,6 +40,9 @@ pub(crate) struct Scene {
     pub(crate) value_bytes: usize,
     /// Sessions are written whole, or deleted; nothing is asked that builds on what is there.
     pub(crate) writes_whole: bool,
+    /// Others are waited for as long as they take. If not, what depends on a write that another sidecar has still to put back is asked
+    /// of counters alone: a login writes its session whole, and no SET keeps a deadline.
+    pub(crate) is_patient: bool,
     /// The last sidecar runs on the host of the first primary.
     pub(crate) last_beside_primary: bool,
     /// Counters may miss counts: what several sidecars, or an isolated primary, count at once is not promised.
@@ -59,6 +62,7 @@ impl Scene {
             sessions: 2_000,
             value_bytes: 0,
             writes_whole: false,
+            is_patient: true,
             last_beside_primary: false,
             may_miscount: false,
             announced: &[],

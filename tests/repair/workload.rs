@@ -52,6 +52,7 @@ struct Live {
     kind: Kind,
     /// Whether its client takes it for logged in, and knows so.
     is_in: bool,
+    is_patient: bool,
     written: usize,
     /// Which part it belongs to, from 0, the one that goes on.
     part: usize,
@@ -85,7 +86,7 @@ pub(crate) struct Workload {
 impl Workload {
     /// Describes traffic over the sidecars at these addresses.
     pub(crate) fn new(addresses: &[String], scene: &Scene, seed: u64) -> Self {
-        let live = |number| Live::new(number, scene.writes_whole);
+        let live = |number| Live::new(number, scene);
         let waiting = (0..scene.sessions).map(live).collect();
         let clients = CLIENTS.max(CLIENTS_EACH * addresses.len());
         Self {
@@ -270,9 +271,9 @@ impl Workload {
 }
 
 impl Live {
-    fn new(number: usize, writes_whole: bool) -> Self {
+    fn new(number: usize, scene: &Scene) -> Self {
         let kind = match number % 10 {
-            _ if writes_whole => Kind::Whole,
+            _ if scene.writes_whole => Kind::Whole,
             0..=4 => Kind::Text,
             5..=7 => Kind::Hash,
             _ => Kind::Counter,
@@ -284,6 +285,7 @@ impl Live {
             },
             kind,
             is_in: false,
+            is_patient: scene.is_patient,
             written: 0,
             // Each part has sessions of every kind.
             part: number / 10 % PARTS,
@@ -296,9 +298,9 @@ impl Live {
         let value = format!("{}={}{padding}", self.session.key, self.written);
         let commands = match (self.kind, self.is_in) {
             (Kind::Text, false) => login(value, random),
-            (Kind::Text, true) => update(value, random),
+            (Kind::Text, true) => update(value, self.is_patient, random),
             (Kind::Whole, _) => write_whole(value, random),
-            (Kind::Hash, false) => login_fields(value, random),
+            (Kind::Hash, false) => login_fields(value, self.is_patient, random),
             (Kind::Hash, true) => update_fields(value, random),
             (Kind::Counter, false) => start_count(random),
             (Kind::Counter, true) => count(random),
@@ -355,16 +357,17 @@ fn login(value: String, random: &mut Random) -> Vec<Command> {
     }]
 }
 
-fn update(value: String, random: &mut Random) -> Vec<Command> {
+fn update(value: String, is_patient: bool, random: &mut Random) -> Vec<Command> {
     let life = seconds(random);
     vec![match random.below(20) {
         0..=5 => set(value, life, How::Set),
         6 => set(value, life, How::Setex),
-        7..=9 => Command::Set {
+        7..=9 if is_patient => Command::Set {
             value,
             life: Life::Kept,
             how: How::Set,
         },
+        7..=9 => set(value, life, How::Setex),
         10..=13 => Command::Expire(life),
         14 | 15 => Command::Read,
         16 | 17 => Command::Delete,
@@ -384,10 +387,11 @@ fn write_whole(value: String, random: &mut Random) -> Vec<Command> {
 }
 
 /// All fields but `user` may be dropped, so a hash never vanishes by that.
-fn login_fields(value: String, random: &mut Random) -> Vec<Command> {
+fn login_fields(value: String, is_patient: bool, random: &mut Random) -> Vec<Command> {
     let put = Command::Put(vec![("user", value.clone()), ("cart", value)]);
     let touch = Command::Expire(seconds(random));
     match random.chance(40) {
+        _ if !is_patient => vec![Command::Block(vec![Command::Delete, put, touch])],
         true => vec![Command::Block(vec![put, touch])],
         false => vec![put, touch],
     }

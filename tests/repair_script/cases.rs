@@ -217,8 +217,8 @@ impl<'a> Maker<'a> {
             let own = self.component(write);
             record.fields.insert(self.name(), own);
         }
-        if self.random.chance(40) {
-            record.creation = Some(self.deadline(true));
+        if self.random.chance(25) {
+            self.count_fields(&mut record);
         }
         if self.random.chance(40) {
             let touch = Touch {
@@ -228,6 +228,30 @@ impl<'a> Maker<'a> {
             record.touch = Some(self.component(touch));
         }
         record
+    }
+
+    /// Makes the fields that are set the whole value of just before the oldest of them, as where HLEN counted as many.
+    fn count_fields(&mut self, record: &mut Record<Bytes>) {
+        let fields = record.fields.iter();
+        let set = fields.filter_map(|(name, own)| match &own.write {
+            FieldWrite::Set(value) => Some((name.clone(), value.clone(), own.stamp)),
+            FieldWrite::Remove => None,
+        });
+        let set: Vec<_> = set.collect();
+        let Some(oldest) = set.iter().map(|(.., stamp)| *stamp).min() else {
+            return;
+        };
+        record.fields.retain(|_, own| own.stamp >= oldest);
+        let fields = set.into_iter().map(|(name, value, _)| (name, value));
+        let whole = Whole {
+            content: Content::Hash(fields.collect()),
+            deadline: self.deadline(true),
+        };
+        let base = self.component(Base::Value(whole));
+        record.base = Some(Component {
+            stamp: oldest.previous(),
+            ..base
+        });
     }
 
     pub(crate) fn app_write(&mut self) -> AppWrite<Bytes> {

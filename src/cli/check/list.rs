@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
     Admin, Cache, Config, Credentials, Durability, DurabilityMode, Hold, Journal, Listen, Log,
-    LogFormat, OnTimeout, Opaque, Ratio, Repair, RequireTtl, Sessions, Source, Touch, Upstream,
+    LogFormat, OnIsolation, OnTimeout, Opaque, Ratio, Repair, RequireTtl, Sessions, Source, Touch,
+    Upstream,
 };
 
 /// Lists every key as it would be in force.
@@ -137,6 +138,7 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         deadline,
         stale_grace,
         ask_replica,
+        on_isolation,
     } = hold;
     writeln!(out, "hold:")?;
     writeln!(out, "  requests_max: {requests_max}")?;
@@ -146,7 +148,12 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         None => writeln!(out, "  deadline_ms: null")?,
     }
     writeln!(out, "  stale_grace_ms: {}", stale_grace.as_millis())?;
-    writeln!(out, "  ask_replica: {ask_replica}")
+    let isolation = match on_isolation {
+        OnIsolation::Serve => "serve",
+        OnIsolation::Hold => "hold",
+    };
+    writeln!(out, "  ask_replica: {ask_replica}")?;
+    writeln!(out, "  on_isolation: {isolation}")
 }
 
 fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {

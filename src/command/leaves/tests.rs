@@ -1,27 +1,14 @@
 use super::*;
 use crate::command::catalog;
 use crate::command::table::Table;
-use crate::resp::request::{Parsed, parse};
-
-/// Reads a line as a request, and asks with its command.
-fn with<T>(line: &str, ask: impl Fn(&Command, &[u8], &Words) -> T) -> T {
-    let mut words = Words::default();
-    let input = format!("{line}\r\n");
-    assert!(matches!(
-        parse(input.as_bytes(), &mut words),
-        Parsed::Inline(_)
-    ));
-    let request = words.take_rewritten();
-    let command = Table::default().find(words.get(&request, 0).unwrap());
-    ask(&command, &request, &words)
-}
+use crate::command::with_line;
 
 fn asked(line: &str) -> Option<Look> {
-    with(line, look)
+    with_line(line, look)
 }
 
 fn keys(line: &str) -> Option<Vec<String>> {
-    with(line, |command, request, words| {
+    with_line(line, |command, request, words| {
         match keys_to_look_at(command, request, words) {
             Written::Anything => None,
             Written::Words(found) => Some(

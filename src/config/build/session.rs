@@ -9,7 +9,7 @@ use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
 use crate::config::{
-    Cache, Hold, Journal, Opaque, Repair, RequireTtl, Sessions, Source, Touch, Warning,
+    Cache, Hold, Journal, OnIsolation, Opaque, Repair, RequireTtl, Sessions, Source, Touch, Warning,
 };
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
@@ -117,6 +117,9 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
     let grace = parse::number(0..=3_600_000, "milliseconds");
     let stale_grace = section.take("stale_grace_ms", Shown::Plain, problems, grace);
     let ask_replica = section.take("ask_replica", Shown::Plain, problems, parse::flag);
+    let choices = &[("serve", OnIsolation::Serve), ("hold", OnIsolation::Hold)];
+    let isolation = parse::choice(choices);
+    let on_isolation = section.take("on_isolation", Shown::Plain, problems, isolation);
     section.finish(problems);
     Hold {
         requests_max: requests_max.map_or(default.requests_max, size),
@@ -124,6 +127,7 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
         deadline: deadline.map(Duration::from_millis),
         stale_grace: stale_grace.map_or(default.stale_grace, Duration::from_millis),
         ask_replica: ask_replica.unwrap_or(default.ask_replica),
+        on_isolation: on_isolation.unwrap_or(default.on_isolation),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::redis::{Door, Redis, Say};
 use super::world::{World, pass_ms, settle};
-use crate::config::Config;
+use crate::config::{Config, OnIsolation};
 use crate::data_plane::Primary;
 use crate::failover::machine::{Event, NodeState};
 use crate::seam::HostPort;
@@ -569,4 +569,23 @@ async fn a_blocked_pop_waits_on_at_the_next_primary_for_the_rest_of_its_time() {
     let left: f64 = asked[1].parse().unwrap();
     assert!((7.0..8.1).contains(&left), "{left}");
     assert!(moving.reply().await.starts_with(UNKNOWN));
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_to_a_primary_that_is_cut_off_wait_only_where_that_is_wanted() {
+    for (wish, waits) in [(OnIsolation::Serve, false), (OnIsolation::Hold, true)] {
+        let world = World::with(Redis::new(), |config| {
+            patient(config);
+            config.hold.on_isolation = wish;
+        })
+        .await;
+        let mut client = world.connect().await;
+        world.handle.failover(Event::Isolated(true)).await;
+        assert_eq!(client.ask("GET a").await, "$7\r\n0:GET:a\r\n");
+        client.send("SET a 1").await;
+        settle().await;
+        assert_eq!(world.redis.has("SET a 1"), !waits);
+        world.handle.failover(Event::Isolated(false)).await;
+        assert_eq!(client.reply().await, "$7\r\n0:SET:a\r\n");
+    }
 }

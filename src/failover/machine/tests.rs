@@ -23,6 +23,8 @@ fn events() -> Vec<Event> {
         Event::LinkUp,
         Event::LinkLost,
         Event::Joined,
+        Event::Isolated(true),
+        Event::Isolated(false),
         Event::Refused(Scope::Writes),
         Event::Refused(Scope::All),
         Event::Full,

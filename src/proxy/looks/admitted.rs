@@ -55,7 +55,7 @@ impl Looks {
         admitted
     }
 
-    /// Counts keys whose payload is not asked for; where their writes wait for replicas it need not be.
+    /// Counts keys whose payload is not asked for; not where their writes are to wait for replicas.
     pub(super) fn count_unasked(&mut self, count: u32) {
         if self.opaque != Opaque::Wait {
             self.count(Looked::Ignored, count);

@@ -15,7 +15,7 @@ use crate::repair::tally::{Cause, Outcome, outcome};
 use crate::resp::{encode, value};
 use crate::upstream::link::RepairAsk;
 
-use super::{Arrival, KeyId, Stage};
+use super::{Arrival, KeyId, Repairing, Stage};
 
 /// Keys whose repair is on its way at once: a request whose key is next waits for no more than these.
 const WINDOW: usize = 256;
@@ -23,21 +23,25 @@ const WINDOW: usize = 256;
 /// Bytes of them that wait for the socket.
 const OUTPUT_SOFT: usize = 256 * 1024;
 
+/// How often the clock is asked for at least, and where its answers take long: the one that took the least time counts.
+const CLOCK_SAMPLES: u32 = 3;
+const CLOCK_SAMPLES_MAX: u32 = 10;
+
+/// How far off the clock may be for no more to be asked.
+const CLOCK_ERROR: Duration = Duration::from_millis(1);
+
 /// Longer than any repair.
 const LONG: Duration = Duration::from_secs(3600);
 
 impl Proxy {
     /// Takes in an answer.
     pub(in crate::proxy) fn repair_answered(&mut self, index: u32, ask: RepairAsk, reply: &[u8]) {
-        let link = LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        };
+        let link = self.link_at(index);
         if !self.is_repair_link(link) {
             return;
         }
         match ask {
-            RepairAsk::Time { sent_at } => self.clock_answered(sent_at, reply),
+            RepairAsk::Time { sent_at } => self.clock_answered(link, sent_at, reply),
             RepairAsk::Lineage => self.lineage_answered(link, reply),
             RepairAsk::Loaded => {}
             RepairAsk::Round => self.round_answered(reply),
@@ -51,15 +55,32 @@ impl Proxy {
         repairing.is_some_and(|repairing| repairing.link == Some(link))
     }
 
-    fn clock_answered(&mut self, sent_at: u64, reply: &[u8]) {
+    /// The clock is asked until it is known well: two sidecars' stamps are to differ by less than what lies between a logout and
+    /// the login behind it.
+    fn clock_answered(&mut self, link: LinkId, sent_at: u64, reply: &[u8]) {
         let answered = Moment(self.boot_micros as i64);
-        let server = reply::time(reply);
-        if let (Some(repairing), Some(server)) = (&mut self.repairing, server) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        if let Some(server) = reply::time(reply) {
             repairing.clock.feed(Sample {
                 sent: Moment(sent_at as i64),
                 answered,
                 server,
             });
+        }
+        repairing.clock_asked += 1;
+        let is_known = repairing
+            .clock
+            .error(answered)
+            .is_some_and(|error| error <= CLOCK_ERROR);
+        let is_enough = match is_known {
+            true => repairing.clock_asked >= CLOCK_SAMPLES,
+            false => repairing.clock_asked >= CLOCK_SAMPLES_MAX,
+        };
+        match is_enough {
+            true => self.ask_lineage(link),
+            false => self.ask_clock(link),
         }
     }
 
@@ -127,9 +148,8 @@ impl Proxy {
         };
         repairing.round = seen.number;
         repairing.account.joined_at = now;
-        let others = seen.missing.iter().any(|id| *id != repairing.id);
         // Own keys first; then others are waited for.
-        repairing.peers_until = (seen.is_open && others).then(|| now + LONG);
+        repairing.peers_until = repairing.misses_others(seen).then(|| now + LONG);
         tracing::debug!(
             round = seen.number,
             is_open = seen.is_open,
@@ -139,15 +159,15 @@ impl Proxy {
         match (repairing.arrival, seen.is_open) {
             (Arrival::Switched { .. }, true) => self.begin_fold(seen.horizon),
             // Too late: others go on without marks.
-            (Arrival::Switched { .. }, false) => self.begin_fold(Stamp(i64::MAX)),
-            (Arrival::First, _) => self.begin_fold(Stamp(i64::MAX)),
+            (Arrival::Switched { .. }, false) | (Arrival::First, _) => {
+                self.begin_fold(Stamp(i64::MAX));
+            }
         }
     }
 
     fn see_peers(&mut self, seen: &Seen) {
-        let id = self.repairing.as_ref().map(|it| it.id.clone());
-        let others = seen.missing.iter().any(|other| Some(other) != id.as_ref());
-        if !seen.is_open || !others {
+        let repairing = self.repairing.as_ref();
+        if !repairing.is_some_and(|it| it.misses_others(seen)) {
             self.stop_waiting_for_peers();
         }
     }
@@ -193,7 +213,6 @@ impl Proxy {
             }
             repairing.unanswered += 1;
             let is_loaded = std::mem::replace(&mut repairing.is_loaded, true);
-            let before = std::mem::replace(&mut repairing.selected, id.0);
             let mut request = Vec::new();
             let call = repairing.names.repair(id.0, &id.1, &work.own.record);
             write_call(
@@ -201,9 +220,7 @@ impl Proxy {
                 is_loaded.then_some(&repairing.repair_sha[..]),
                 &mut request,
             );
-            if before != id.0 {
-                self.select_repair(link, id.0);
-            }
+            self.select_repair(link, id.0);
             let ask = RepairAsk::Key(Box::new(id));
             self.ask_repair(link, ask, |out| out.extend_from_slice(&request));
         }
@@ -266,13 +283,7 @@ impl Proxy {
             return self.end_account();
         };
         for id in pending {
-            let before = self
-                .repairing
-                .as_mut()
-                .map(|it| std::mem::replace(&mut it.selected, id.0));
-            if before != Some(id.0) {
-                self.select_repair(link, id.0);
-            }
+            self.select_repair(link, id.0);
             let key = id.1.clone();
             self.ask_repair(link, RepairAsk::Exists(Box::new(id)), |out| {
                 encode::request(out, &[&b"EXISTS"[..], &key]);
@@ -304,6 +315,13 @@ impl Proxy {
         if is_settled {
             self.end_account();
         }
+    }
+}
+
+impl Repairing {
+    /// Tells whether others have something to put back in the open round.
+    fn misses_others(&self, seen: &Seen) -> bool {
+        seen.is_open && seen.missing.iter().any(|id| *id != self.id)
     }
 }
 

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use crate::cache::shape;
 use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, Kind};
-use crate::downstream::client::Stall;
 use crate::repair::marking::is_absolute;
 use crate::resp::Protocol;
-use crate::upstream::link::{Lane, What};
+use crate::upstream::link::Lane;
 
 use crate::proxy::Proxy;
 use crate::proxy::owed::split;
@@ -154,20 +153,9 @@ impl Proxy {
         if !self.may_send(request.client, link) {
             return Taken::Stalled;
         }
-        self.count_sent(request.client, link);
-        let time = self.replica.time;
-        let client = &mut self.clients[request.client as usize];
-        client.stall = Stall::Lane;
-        client.asked_replica = time;
-        let id = client.id(request.client);
-        let as_resp2 = client.protocol == Protocol::Resp2;
-        self.counters.requests[Lane::Tracked.metric().index()] += 1;
-        let target = &mut self.links[link.index as usize];
-        target.push_bytes(request.bytes, &mut self.pool);
-        let read = read as u8;
-        target.expect(id, What::InDoubt { read, as_resp2 });
+        let as_resp2 = self.clients[request.client as usize].protocol == Protocol::Resp2;
+        let taken = self.send_in_doubt(request, link, read, as_resp2);
         self.note_sent(request, link);
-        self.touch_link(link);
-        Taken::Bytes(request.length)
+        taken
     }
 }

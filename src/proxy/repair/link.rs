@@ -12,9 +12,6 @@ use crate::upstream::registry::Health;
 use super::{Arrival, FORGET_MS, RETRY, Stage, Wanted};
 use crate::proxy::Proxy;
 
-/// How often the clock is asked for: the answer that took the least time counts.
-const CLOCK_SAMPLES: usize = 3;
-
 impl Proxy {
     /// Opens the link where there is none, and its time has come.
     pub(in crate::proxy) fn keep_repair_link(&mut self) {
@@ -41,23 +38,31 @@ impl Proxy {
             repairing.is_loaded = false;
             repairing.is_asking = true;
             repairing.unanswered = 0;
+            repairing.clock_asked = 0;
         }
         self.greet_repair(link);
     }
 
-    /// The first words on the link: the clock, whose history it is, and the script that marks, so that it is there.
+    /// The first words on the link: the script that marks, so that it is there, and the clock.
     fn greet_repair(&mut self, link: LinkId) {
+        self.load_mark_script(link);
+        self.ask_clock(link);
+    }
+
+    /// Asks for the time: one question after the other, so that a pause of this process, or of the network, spoils one alone.
+    pub(super) fn ask_clock(&mut self, link: LinkId) {
         self.look_at_clock();
         let sent_at = self.boot_micros;
-        for _ in 0..CLOCK_SAMPLES {
-            self.ask_repair(link, RepairAsk::Time { sent_at }, |out| {
-                encode::request(out, &["TIME"]);
-            });
-        }
+        self.ask_repair(link, RepairAsk::Time { sent_at }, |out| {
+            encode::request(out, &["TIME"]);
+        });
+    }
+
+    /// Asks whose history the primary has.
+    pub(super) fn ask_lineage(&mut self, link: LinkId) {
         self.ask_repair(link, RepairAsk::Lineage, |out| {
             encode::request(out, &["INFO", "replication"]);
         });
-        self.load_mark_script(link);
     }
 
     /// Has the server know the script that marks: it is called by its name, in transactions, where it would be too late to learn
@@ -96,13 +101,7 @@ impl Proxy {
     pub(super) fn ask_round(&mut self, link: LinkId, call: impl FnOnce(&Self, &mut Vec<u8>)) {
         let mut request = Vec::new();
         call(self, &mut request);
-        let is_elsewhere = self
-            .repairing
-            .as_mut()
-            .is_some_and(|repairing| std::mem::take(&mut repairing.selected) != 0);
-        if is_elsewhere {
-            self.select_repair(link, 0);
-        }
+        self.select_repair(link, 0);
         if let Some(repairing) = &mut self.repairing {
             repairing.is_asking = true;
         }
@@ -111,7 +110,14 @@ impl Proxy {
         });
     }
 
+    /// What is asked next over the link is asked of that database.
     pub(super) fn select_repair(&mut self, link: LinkId, database: u32) {
+        let Some(repairing) = &mut self.repairing else {
+            return;
+        };
+        if std::mem::replace(&mut repairing.selected, database) == database {
+            return;
+        }
         let database = database.to_string();
         self.ask_repair(link, RepairAsk::Loaded, |out| {
             encode::request(out, &["SELECT", &database]);

@@ -82,7 +82,7 @@ impl Proxy {
         if !self.in_round {
             return None;
         }
-        let now_ms = self.repairing.as_ref()?.stamp(self.boot_micros)?.millis();
+        let now_ms = self.server_now()?.millis();
         let line: Vec<&[u8]> = request.words_from(0).collect();
         let found = touched(&request.command, request.bytes, request.words);
         let keys = found.words().filter_map(|index| request.word(index));
@@ -185,7 +185,7 @@ impl Proxy {
             return out;
         };
         let database = self.links[link.index as usize].database;
-        let dispatch = repairing.stamp(self.boot_micros).unwrap_or(Stamp(0));
+        let dispatch = self.server_now().unwrap_or(Stamp(0));
         for Mark { key, write } in marks {
             let call = repairing.names.mark(database, &[key], write, dispatch);
             call.by_sha(&mut out, &repairing.mark_sha);
@@ -221,6 +221,8 @@ impl Proxy {
             marked: Some(self.marked(all, When::Together)),
         };
         self.push_wrapped(request.client, link, &bytes, wrapped);
+        self.note_block_looks(link, &requests);
+        self.note_block(request.client, link, block);
         true
     }
 
@@ -234,13 +236,18 @@ impl Proxy {
             false => Vec::new(),
         };
         self.clients[client as usize].transcript = Some(transcript);
-        let calls = self.mark_calls(link, &all);
+        self.queue_mark_calls(link, &all);
+        all.len() as u32
+    }
+
+    /// Queues the calls that mark these keys on a link; nobody waits for their replies.
+    fn queue_mark_calls(&mut self, link: LinkId, marks: &[Mark]) {
+        let calls = self.mark_calls(link, marks);
         let target = &mut self.links[link.index as usize];
         for call in split(&calls, 0) {
             target.push_bytes(call.bytes, &mut self.pool);
             target.expect(ClientId::NOBODY, What::Swallow);
         }
-        all.len() as u32
     }
 
     /// The reply to the EXEC of such a transaction: its client gets it without what our marks answered.
@@ -284,10 +291,7 @@ impl Proxy {
                 out.extend_from_slice(&reply);
             });
         }
-        let link = LinkId {
-            index,
-            serial: self.links[index as usize].serial,
-        };
+        let link = self.link_at(index);
         self.settle(link, id, settle, !value::is_error(&reply));
         self.answered(id, 1);
         Ok(Step::Consumed(count))
@@ -311,11 +315,14 @@ impl Proxy {
         latest
     }
 
+    /// Returns the time by the primary's clock, where that is known.
+    fn server_now(&self) -> Option<Stamp> {
+        self.repairing.as_ref()?.stamp(self.boot_micros)
+    }
+
     /// Returns the marks that requests take which are executed together.
     fn marks_of_all(&self, requests: &[Sent<'_>]) -> Vec<Mark> {
-        let repairing = self.repairing.as_ref();
-        let stamp = repairing.and_then(|repairing| repairing.stamp(self.boot_micros));
-        let Some(now_ms) = stamp.map(Stamp::millis) else {
+        let Some(now_ms) = self.server_now().map(Stamp::millis) else {
             return Vec::new();
         };
         let mut all = Vec::new();
@@ -374,19 +381,13 @@ impl Proxy {
         answers: &[&[u8]],
         reply: &[u8],
     ) -> Acknowledged {
-        let database = self.links[link.index as usize].database;
         let sent_at = marked.sent_at.max(self.latest_of(answers));
-        let acknowledged = self.journal_answered(database, sent_at, &wrapped.request, reply);
+        let acknowledged = self.journal_answered(link, sent_at, &wrapped.request, reply);
         if marked.when == When::AtReply
             && let Some(request) = Sent::read(&wrapped.request, 0)
             && took_effect(&request.line(), reply)
         {
-            let calls = self.mark_calls(link, &marked.marks);
-            let target = &mut self.links[link.index as usize];
-            for call in split(&calls, 0) {
-                target.push_bytes(call.bytes, &mut self.pool);
-                target.expect(ClientId::NOBODY, What::Swallow);
-            }
+            self.queue_mark_calls(link, &marked.marks);
             self.touch_link(link);
         }
         let waits =

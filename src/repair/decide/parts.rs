@@ -1,8 +1,6 @@
 //! Fields and the deadline: what stands on top of a whole value.
 
-use std::collections::BTreeMap;
-
-use super::super::key::{Content, Deadline, Whole, is_past, is_same_deadline};
+use super::super::key::{Content, Deadline, is_past, is_same_deadline};
 use super::super::marks::{Rules, Slot};
 use super::super::record::{Component, FieldWrite, Touch, Verdict};
 use super::super::stamp::Stamp;
@@ -17,67 +15,6 @@ impl<B: Ord + Clone> Step<'_, B> {
             base.map(|base| base.stamp).max(slot.map(|slot| slot.stamp)),
             base.is_some_and(|base| base.is_written) || slot.is_some_and(|slot| slot.is_written),
         )
-    }
-
-    /// Creates the absent key with all fields of the record, if one of them calls for it. Returns the verdicts if it did.
-    pub(super) fn create<R: Rules>(
-        &mut self,
-        own: &BTreeMap<B, Component<FieldWrite<B>>>,
-        deadline: Deadline,
-    ) -> BTreeMap<B, Verdict> {
-        let calls = |(name, own): (&B, &Component<FieldWrite<B>>)| {
-            let (mark, is_disturbed) = self.covers_field(name);
-            let judged = self.judge::<R, _>(own, mark, is_disturbed);
-            matches!((judged, &own.write), (Judged::Check, FieldWrite::Set(_)))
-        };
-        let is_deleted = self.marks.base.is_some_and(|base| base.is_delete);
-        if self.key.is_some() || is_deleted || !own.iter().any(calls) {
-            return BTreeMap::new();
-        }
-        let newest = own.values().map(|own| own.stamp).max();
-        let pending = self.marks.deadline.as_ref();
-        let deadline = pending
-            .filter(|slot| Some(slot.stamp) > newest)
-            .and_then(|slot| slot.pending)
-            .unwrap_or(deadline);
-        if is_past(deadline, self.now.millis()) {
-            return BTreeMap::new();
-        }
-        let mut verdicts = BTreeMap::new();
-        for (name, own) in own {
-            let (mark, _) = self.covers_field(name);
-            verdicts.insert(
-                name.clone(),
-                match mark {
-                    Some(mark) if mark >= own.stamp => Verdict::Superseded,
-                    _ => Verdict::Repaired,
-                },
-            );
-        }
-        self.make(own, &verdicts, deadline);
-        verdicts
-    }
-
-    fn make(
-        &mut self,
-        own: &BTreeMap<B, Component<FieldWrite<B>>>,
-        verdicts: &BTreeMap<B, Verdict>,
-        deadline: Deadline,
-    ) {
-        for (name, own) in own {
-            if verdicts.get(name) == Some(&Verdict::Repaired) {
-                let slot = Slot {
-                    pending: Some(own.write.clone()),
-                    ..Slot::written(own.stamp)
-                };
-                self.marks.fields.insert(name.clone(), slot);
-            }
-        }
-        let base = self.marks.base.map_or(Stamp(i64::MIN), |base| base.stamp);
-        let content = self.with_newer_fields(base, &Content::Hash(BTreeMap::new()));
-        self.applied(base);
-        self.key = content.map(|content| Whole { content, deadline });
-        self.actions.extend(self.key.clone().map(Action::Put));
     }
 
     pub(super) fn field<R: Rules>(&mut self, name: &B, own: &Component<FieldWrite<B>>) -> Verdict {

@@ -473,6 +473,44 @@ fn a_delete_ends_the_key_and_makes_what_is_newer_pending() {
 }
 
 #[test]
+fn a_delete_leaves_a_hash_in_which_all_was_set_later() {
+    let marks = |deadline| {
+        let marks = with_field(deadline, F, slot(60, true, None));
+        with_field(marks, G, slot(70, true, None))
+    };
+    let there = || hash(&[(F, NEW), (G, NEW)]);
+    // The older deadline goes, a newer one stays.
+    check(
+        &delete(50),
+        there(),
+        marks(with_deadline(Marks::default(), slot(40, true, None))),
+        (
+            Verdict::DeletedAgain,
+            hash_until(&[(F, NEW), (G, NEW)], None),
+            marks(base(50, true, true)),
+        ),
+    );
+    let newer = || slot(60, true, None);
+    check(
+        &delete(50),
+        there(),
+        marks(with_deadline(Marks::default(), newer())),
+        (
+            Verdict::Survived,
+            there(),
+            marks(with_deadline(base(50, true, false), newer())),
+        ),
+    );
+    // What is pending is not in it.
+    let pending = with_field(
+        marks(Marks::default()),
+        G,
+        slot(70, true, Some(FieldWrite::Set(NEW))),
+    );
+    assert_eq!(run(&delete(50), there(), pending).key, None);
+}
+
+#[test]
 fn a_field_is_set_or_removed_where_there_is_a_hash() {
     let there = hash(&[(F, OLD), (G, OLD)]);
     let mark = with_field(Marks::default(), F, slot(50, true, None));
@@ -500,6 +538,25 @@ fn a_field_is_set_or_removed_where_there_is_a_hash() {
     assert_eq!((verdict(&outcome), outcome.key, outcome.marks), expected);
 }
 
+/// Whichever name comes first.
+#[test]
+fn a_field_is_set_before_the_last_other_one_is_removed() {
+    for (removed, left) in [(F, G), (G, F)] {
+        let fields = [
+            (removed, own(50, FieldWrite::Remove)),
+            (left, own(60, FieldWrite::Set(OWN))),
+        ];
+        let record = Record {
+            fields: fields.into(),
+            ..Record::default()
+        };
+        let outcome = run(&record, hash(&[(removed, OLD)]), Marks::default());
+        assert_eq!(outcome.key, hash(&[(left, OWN)]));
+        let verdicts = [(removed, Verdict::Repaired), (left, Verdict::Repaired)];
+        assert_eq!(outcome.verdicts.fields, BTreeMap::from(verdicts));
+    }
+}
+
 #[test]
 fn a_field_without_a_hash_is_pending() {
     for (key, write, expected) in [
@@ -518,59 +575,46 @@ fn a_field_without_a_hash_is_pending() {
     }
 }
 
-/// Fields of different age, the older one before the horizon.
-fn creation(deadline: Deadline) -> Record<u8> {
+/// A hash whose two fields were counted, so that there are no others: a value of just before the older one.
+fn counted() -> Record<u8> {
     let fields = [
         (F, own(50, FieldWrite::Set(OWN))),
-        (G, own(5, FieldWrite::Set(OWN))),
+        (G, own(60, FieldWrite::Set(OWN))),
     ];
     Record {
         fields: fields.into(),
-        creation: Some(deadline),
-        ..Record::default()
+        ..set(49, hash(&[(F, OWN), (G, OWN)]))
     }
 }
 
 #[test]
-fn a_known_creation_makes_the_whole_key() {
-    let record = creation(LIVE);
-    let outcome = run(&record, None, Marks::default());
-    assert_eq!(outcome.key, hash(&[(F, OWN), (G, OWN)]));
-    assert_eq!(
-        outcome.verdicts.fields,
-        BTreeMap::from([(F, Verdict::Repaired), (G, Verdict::Repaired)])
-    );
-    assert_eq!(outcome.marks.base, None, "it outranks no other SET");
-    // What is pending comes in, the deadline too.
-    let pending = with_field(
-        Marks::default(),
-        9,
-        slot(20, false, Some(FieldWrite::Set(NEW))),
-    );
-    let pending = with_field(pending, G, slot(60, false, Some(FieldWrite::Remove)));
-    let pending = with_deadline(pending, slot(70, false, Some(LONGER)));
-    let outcome = run(&record, None, pending);
-    assert_eq!(outcome.key, hash_until(&[(9, NEW), (F, OWN)], LONGER));
+fn counted_fields_make_the_whole_key_again() {
+    let whole = hash(&[(F, OWN), (G, OWN)]);
+    for there in [None, hash(&[(9, OLD)]), string(OLD)] {
+        let outcome = run(&counted(), there, Marks::default());
+        assert_eq!(outcome.key, whole);
+        assert_eq!(outcome.verdicts.base, Some(Verdict::Repaired));
+        let fields = [(F, Verdict::Survived), (G, Verdict::Survived)];
+        assert_eq!(outcome.verdicts.fields, BTreeMap::from(fields));
+    }
+    // What others wrote since comes in, or stays.
+    let there = hash(&[(9, NEW), (F, OLD), (G, NEW)]);
+    let marks = with_field(Marks::default(), 9, slot(55, true, None));
+    let marks = with_field(marks, G, slot(70, true, None));
+    let outcome = run(&counted(), there, marks);
+    assert_eq!(outcome.key, hash(&[(9, NEW), (F, OWN), (G, NEW)]));
     assert_eq!(outcome.verdicts.fields[&G], Verdict::Superseded);
 }
 
 #[test]
-fn a_known_creation_makes_nothing_after_a_delete_or_late_or_over_another_key() {
-    for marks in [base(20, true, true), base(20, true, false)] {
-        let outcome = run(&creation(LIVE), None, marks);
-        assert_eq!(outcome.key, None);
-        assert_eq!(outcome.verdicts.fields[&F], Verdict::Pending);
-    }
-    let outcome = run(&creation(PAST), None, Marks::default());
-    assert_eq!(
-        (outcome.key, outcome.verdicts.fields[&F]),
-        (None, Verdict::Pending)
-    );
-    let outcome = run(&creation(LIVE), hash(&[(9, OLD)]), Marks::default());
-    assert_eq!(outcome.key, hash(&[(9, OLD), (F, OWN)]));
-    assert_eq!(outcome.verdicts.fields[&G], Verdict::Late);
-    let outcome = run(&known(creation(LIVE)), None, Marks::default());
+fn counted_fields_make_no_key_that_was_deleted_later() {
+    let outcome = run(&counted(), None, base(70, true, false));
     assert_eq!(outcome.key, None);
+    // One that was set after the delete is not the whole of the key.
+    let outcome = run(&counted(), None, base(55, true, false));
+    assert_eq!(outcome.key, None);
+    assert_eq!(outcome.verdicts.fields[&F], Verdict::Superseded);
+    assert_eq!(outcome.verdicts.fields[&G], Verdict::Pending);
 }
 
 #[test]

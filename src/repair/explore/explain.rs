@@ -6,10 +6,13 @@ use super::world::{Op, Status, apply};
 
 /// Looks for an order of the writes that respects real time, gives every answer that was promised, and ends in `found`.
 pub(super) fn explain(scene: &Scene, ops: &[Op], found: Session) -> Result<(), String> {
-    if is_explained(scene, ops, 0, Some(Value::of(0)), found) {
+    if is_explained(scene, ops, 0, Some(scene.first()), found) {
         return Ok(());
     }
-    let is_partial = |value: Value| value.fields.contains(&NONE) || value.deadline == NONE;
+    let is_made = scene.ops.iter().any(|(_, kind)| *kind == Kind::Create);
+    let is_partial = |value: Value| {
+        value.fields.contains(&NONE) || !is_made && (value.rest == NONE || value.deadline == NONE)
+    };
     let broken = match found {
         Some(value) if is_partial(value) => "R4: it is partial",
         Some(_) if is_logout(scene, ops) => "R2: a logout is undone",
@@ -25,7 +28,7 @@ fn is_logout(scene: &Scene, ops: &[Op]) -> bool {
         scene.ops[delete].1 == Kind::Delete
             && ops[delete].status == Status::Acked
             && !ops[delete].is_lost
-            && (0..ops.len()).all(|place| scene.ops[place].1 != Kind::Set || is_before(place))
+            && (0..ops.len()).all(|place| !scene.ops[place].1.creates() || is_before(place))
     })
 }
 
@@ -53,7 +56,8 @@ fn is_explained(scene: &Scene, ops: &[Op], placed: u8, key: Session, found: Sess
         let mut next = key;
         apply(&mut next, scene.ops[place].1, place as u8 + 1);
         // An optional one that is left out is never placed; so those before it may come later.
-        if is_explained(scene, ops, placed | 1 << place, next, found) {
+        let is_next = |next| is_explained(scene, ops, placed | 1 << place, next, found);
+        if is_next(next) {
             return true;
         }
     }
@@ -61,14 +65,14 @@ fn is_explained(scene: &Scene, ops: &[Op], placed: u8, key: Session, found: Sess
 }
 
 /// Its answer says whether the key was there, and is promised to be right: it waited for peers, its primary was not isolated,
-/// no write of another sidecar overlapped it, and no SET overlapped a DEL of the other sidecar: the failover may resolve the
+/// no write of another sidecar overlapped it, and no SET or create overlapped a DEL of the other sidecar: the failover may resolve the
 /// two the other way than the old primary did.
 fn tells(scene: &Scene, ops: &[Op], place: usize) -> bool {
     let (owner, kind) = scene.ops[place];
     let places = 0..ops.len();
     let is_foreign = |other: usize| scene.ops[other].0 != owner && overlap(ops, place, other);
     let is_either = |one: usize, other: usize| {
-        scene.ops[one].1 == Kind::Set
+        scene.ops[one].1.creates()
             && scene.ops[other].1 == Kind::Delete
             && scene.ops[one].0 != scene.ops[other].0
             && overlap(ops, one, other)
@@ -86,9 +90,15 @@ fn overlap(ops: &[Op], one: usize, other: usize) -> bool {
     ops[one].before & 1 << other == 0 && ops[other].before & 1 << one == 0
 }
 
-/// It may have had no effect: unanswered, counted lost, or it found no key and may have been wrong.
+/// It may have had no effect: unanswered, counted lost, or it found no key and may have been wrong. Or it is a create that
+/// found what another sidecar had deleted, and left fields of that.
 fn is_optional(scene: &Scene, ops: &[Op], place: usize) -> bool {
     let op = &ops[place];
-    let has_missed = scene.ops[place].1.is_relative() && !op.found;
-    op.status == Status::Dropped || op.is_lost || has_missed && !tells(scene, ops, place)
+    let kind = scene.ops[place].1;
+    let has_missed = kind.is_relative() && !kind.creates() && !op.found;
+    let is_astray = kind == Kind::Create && op.found && op.is_hasty && !scene.lean;
+    op.status == Status::Dropped
+        || op.is_lost
+        || is_astray
+        || has_missed && !tells(scene, ops, place)
 }

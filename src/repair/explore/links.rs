@@ -10,7 +10,7 @@ impl World {
             let op = &mut self.ops[place];
             let is_lost = match op.status {
                 Status::Flight | Status::Marked => true,
-                Status::Run => scene.shell.reports_last,
+                Status::Run | Status::Looked => scene.shell.reports_last,
                 _ => false,
             };
             if *owner == index && is_lost {
@@ -112,7 +112,8 @@ impl World {
                 .for_each(|part| part.at += 1);
         }
         for (op, (owner, _)) in self.ops.iter_mut().zip(&scene.ops) {
-            let is_there = op.status == Status::Run && op.at == last;
+            let has_run = matches!(op.status, Status::Run | Status::Looked);
+            let is_there = has_run && op.at == last;
             op.at += u8::from(is_there && knows(&self.sidecars[*owner]));
             op.truly_at += u8::from(op.truly_at == last);
         }

@@ -1,29 +1,40 @@
 //! What may happen in a world, and which rules its sidecars keep.
 
+use super::state::Value;
+
 /// A write of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// Both fields and a deadline, as one value.
+    /// All fields and a deadline, as one value.
     Set,
     /// The first or the second field, if the key is there.
     Field(usize),
     /// The deadline, if the key is there.
     Touch,
     Delete,
+    /// HSET of both fields, which makes the key if it is absent; HLEN and PTTL behind it tell whether these are all.
+    Create,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [
+    /// The last one is [`Create`](Self::Create), which multiplies the states.
+    pub(super) const ALL: [Self; 6] = [
         Self::Set,
         Self::Field(0),
         Self::Field(1),
         Self::Touch,
         Self::Delete,
+        Self::Create,
     ];
 
     /// Its answer says whether the key is there.
     pub(super) fn is_relative(self) -> bool {
-        matches!(self, Self::Field(_) | Self::Touch)
+        matches!(self, Self::Field(_) | Self::Touch | Self::Create)
+    }
+
+    /// Behind it there is a key.
+    pub(super) fn creates(self) -> bool {
+        matches!(self, Self::Set | Self::Create)
     }
 }
 
@@ -54,6 +65,9 @@ pub(super) struct Shell {
     pub waits_for_peers: bool,
     /// Rule 5: relative writes wait for the sidecar's own repair, whatever has timed out.
     pub waits_for_own: bool,
+    /// Rule 7, found here: fields that were counted are a whole value only if they were new. What covers all fields of a key that
+    /// was there says nothing of what was written where it did not look: locally, or on the next primary.
+    pub counts_new_fields: bool,
     /// Rule 6: a repair is a record.
     pub repair_is_record: bool,
     /// Rule 6: a DEL that answered 0 is a record.
@@ -78,6 +92,7 @@ impl Shell {
         one_sequence: true,
         waits_for_peers: true,
         waits_for_own: true,
+        counts_new_fields: true,
         repair_is_record: true,
         empty_delete_is_record: true,
         returns_in_round: true,
@@ -99,6 +114,8 @@ pub(super) struct Scene {
     pub hasty: bool,
     /// This sidecar's clock is behind by more than one dispatch and less than two.
     pub skewed: Option<usize>,
+    /// The key has no third field at first: a create sets all there are.
+    pub lean: bool,
     /// Failovers that are called off, in which SET and DEL are answered locally.
     pub returns: u8,
     pub shell: Shell,
@@ -113,17 +130,37 @@ impl Scene {
             ends: 0,
             hasty: false,
             skewed: None,
+            lean: false,
             returns: 0,
             shell: Shell::SOUND,
         }
     }
 
-    /// Every way in which two sidecars do `count` writes in all; which of them is the first means nothing.
+    /// The key at first.
+    pub(super) fn first(&self) -> Value {
+        match self.lean {
+            true => Value::made(0, 0),
+            false => Value::of(0),
+        }
+    }
+
+    /// Every way in which two sidecars do `count` writes in all, but for creates; which of them is the first means nothing.
     pub(super) fn all(count: usize, failovers: u8) -> Vec<Self> {
+        Self::of(&Kind::ALL[..5], count, failovers)
+    }
+
+    /// The others: those with a create.
+    pub(super) fn creating(count: usize, failovers: u8) -> Vec<Self> {
+        let mut scenes = Self::of(&Kind::ALL, count, failovers);
+        scenes.retain(|scene| scene.ops.iter().any(|(_, kind)| *kind == Kind::Create));
+        scenes
+    }
+
+    fn of(kinds: &[Kind], count: usize, failovers: u8) -> Vec<Self> {
         let mut scenes = Vec::new();
         for mine in (count.div_ceil(2)..=count).rev() {
-            for code in 0..Kind::ALL.len().pow(count as u32) {
-                let kind = |place: usize| Kind::ALL[code / 5usize.pow(place as u32) % 5];
+            for code in 0..kinds.len().pow(count as u32) {
+                let kind = |place: usize| kinds[code / kinds.len().pow(place as u32) % kinds.len()];
                 let ops: Vec<_> = (0..count)
                     .map(|place| (usize::from(place >= mine), kind(place)))
                     .collect();

@@ -29,18 +29,39 @@ const DEADLINE_STEP: i64 = 1_000_000;
 /// The key, if it is there.
 pub(super) type Session = Option<Value>;
 
-/// Two fields and a deadline: numbers of the writes that they are from.
+/// Fields and a deadline: numbers of the writes that they are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Value {
     pub fields: [u8; 2],
+    /// A third field, which only a whole value has.
+    pub rest: u8,
+    /// `NONE`: never.
     pub deadline: u8,
+}
+
+impl SmallMarks {
+    /// A field of this stamp is pending.
+    pub(super) fn is_pending(&self, stamp: u8) -> bool {
+        let mut fields = self.fields.iter().flatten();
+        fields.any(|slot| slot.stamp == stamp && slot.pending != NONE)
+    }
 }
 
 impl Value {
     pub(super) fn of(write: u8) -> Self {
         Self {
             fields: [write; 2],
+            rest: write,
             deadline: write,
+        }
+    }
+
+    /// What HSET of both fields makes.
+    pub(super) fn made(write: u8, deadline: u8) -> Self {
+        Self {
+            rest: NONE,
+            deadline,
+            ..Self::of(write)
         }
     }
 }
@@ -69,7 +90,30 @@ pub(super) struct Part {
     pub stamp: u8,
     /// The newest server that has it.
     pub at: u8,
-    pub is_delete: bool,
+    pub base: BaseOf,
+}
+
+/// What a write is as a base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum BaseOf {
+    /// It is none.
+    #[default]
+    Nothing,
+    Set,
+    Delete,
+    /// Its fields were counted, and are all: with this deadline.
+    Fields(u8),
+}
+
+impl Part {
+    /// The key that it leaves.
+    pub(super) fn whole(&self) -> Session {
+        match self.base {
+            BaseOf::Nothing | BaseOf::Delete => None,
+            BaseOf::Set => Some(Value::of(self.op + 1)),
+            BaseOf::Fields(deadline) => Some(Value::made(self.op + 1, deadline)),
+        }
+    }
 }
 
 /// What a sidecar has written down.
@@ -83,12 +127,13 @@ pub(super) struct Journal {
 impl Journal {
     pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
         let fields = self.fields.iter().flatten();
-        self.base.iter().chain(fields).chain(self.touch.iter())
+        self.base.iter().chain(fields).chain(&self.touch)
     }
 
     pub(super) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
         let fields = self.fields.iter_mut().flatten();
-        self.base.iter_mut().chain(fields).chain(&mut self.touch)
+        let base = self.base.iter_mut();
+        base.chain(fields).chain(&mut self.touch)
     }
 
     /// Takes an acknowledged write down.
@@ -107,7 +152,22 @@ impl Journal {
                 self.fields[place] = Some(part);
             }
             Kind::Touch if newer(&self.base) && newer(&self.touch) => self.touch = Some(part),
+            Kind::Create if newer(&self.base) => self.note_create(part),
             _ => {}
+        }
+    }
+
+    fn note_create(&mut self, part: Part) {
+        if part.base != BaseOf::Nothing {
+            let before = self.base.map_or(0, |base| base.stamp);
+            let stamp = before.max(part.stamp - 1);
+            self.base = Some(Part { stamp, ..part });
+            self.touch = self.touch.filter(|touch| touch.stamp > stamp);
+        }
+        for field in &mut self.fields {
+            if field.is_none_or(|old| old.stamp <= part.stamp) {
+                *field = Some(part);
+            }
         }
     }
 
@@ -137,6 +197,8 @@ pub(super) struct Answer {
     pub marks: SmallMarks,
     /// Nobody looked: it came too late.
     pub is_late: bool,
+    /// These fields have no key to be in.
+    pub pends: [bool; 2],
 }
 
 type Marked = (SmallMarks, u8);
@@ -172,6 +234,7 @@ impl Core {
                 Kind::Delete => AppWrite::Delete,
                 Kind::Field(place) => AppWrite::Fields(vec![place as u8]),
                 Kind::Touch => AppWrite::Touch(deadline(write)),
+                Kind::Create => AppWrite::Fields(vec![0, 1]),
             };
             let dispatch = Stamp(i64::from(dispatch));
             let (marks, stamp) = large(&marks).write_with::<R>(&write, dispatch, is_there);
@@ -196,6 +259,7 @@ fn repair<R: Rules>(question: &Question) -> Answer {
     Answer {
         key: outcome.key.map(|whole| value(&whole)),
         marks: small(&outcome.marks),
+        pends: [0, 1].map(|name| verdicts.fields.get(&name) == Some(&Verdict::Pending)),
         is_late: all.any(is_late) || verdicts.fields.into_values().any(is_late),
     }
 }
@@ -211,8 +275,9 @@ fn write_of(deadline: Deadline) -> u8 {
 }
 
 fn whole(value: Value) -> Whole<u8> {
+    let [first, second] = value.fields;
     let fields = (0u8..)
-        .zip(value.fields)
+        .zip([first, second, value.rest])
         .filter(|(_, value)| *value != NONE);
     Whole {
         content: Content::Hash(fields.collect()),
@@ -226,8 +291,10 @@ fn value(whole: &Whole<u8>) -> Value {
     let Content::Hash(fields) = &whole.content else {
         unreachable!("there are hashes only")
     };
+    let field = |name| fields.get(&name).copied().unwrap_or(NONE);
     Value {
-        fields: [0, 1].map(|name| fields.get(&name).copied().unwrap_or(NONE)),
+        fields: [0, 1].map(field),
+        rest: field(2),
         deadline: write_of(whole.deadline),
     }
 }
@@ -247,14 +314,12 @@ fn record(journal: &Journal, known: u8) -> Record<u8> {
     });
     Record {
         base: journal.base.map(|part| {
-            let write = match part.is_delete {
-                true => Base::Delete,
-                false => Base::Value(whole(Value::of(part.op + 1))),
-            };
+            let write = part
+                .whole()
+                .map_or(Base::Delete, |value| Base::Value(whole(value)));
             component(part, known, write)
         }),
         fields: fields.collect(),
-        creation: None,
         touch: journal.touch.map(|part| {
             let touch = Touch {
                 deadline: deadline(part.op + 1),

@@ -10,6 +10,8 @@ pub(super) enum Step {
     Send(usize),
     /// The server of its sidecar runs it.
     Run(usize),
+    /// HLEN and PTTL run behind it.
+    Look(usize),
     /// Its answer arrives, is written down, and told to the app.
     Answer(usize),
     AnswerLocally(usize),
@@ -69,8 +71,12 @@ impl World {
         let in_order = scene.shell.one_sequence;
         let is_sent = |status| matches!(status, Status::Flight | Status::Marked);
         steps.extend(next(self, scene, index, is_sent, in_order).map(Step::Run));
-        let has_run = |status| status == Status::Run;
-        steps.extend(next(self, scene, index, has_run, in_order).map(Step::Answer));
+        let has_run = |status| matches!(status, Status::Run | Status::Looked);
+        let has_run = next(self, scene, index, has_run, in_order);
+        steps.extend(has_run.map(|place| match self.ops[place].status {
+            Status::Run if scene.ops[place].1 == Kind::Create => Step::Look(place),
+            _ => Step::Answer(place),
+        }));
         let waits = |status| status == Status::Waiting;
         for place in next(self, scene, index, waits, true) {
             if self.may_send(scene, place) {

@@ -4,7 +4,7 @@ use super::super::marks::Rules;
 use super::explain::explain;
 use super::scene::{Kind, Scene};
 use super::state::{
-    Answer, Core, Journal, NONE, NOWHERE, Part, Question, Session, SmallMarks, Value,
+    Answer, BaseOf, Core, Journal, NONE, NOWHERE, Part, Question, Session, SmallMarks, Value,
 };
 use super::steps::Step;
 
@@ -28,6 +28,8 @@ pub(super) enum Status {
     /// Its mark stands, and it has not run: where mark and write are no unit.
     Marked,
     Run,
+    /// Its fields were counted, too.
+    Looked,
     Acked,
     /// Given up: it may have run.
     Dropped,
@@ -48,6 +50,8 @@ pub(super) struct Op {
     pub truly_at: u8,
     /// It found the key.
     pub found: bool,
+    /// Its fields were new, and all that the key had when they were counted.
+    pub counted: BaseOf,
     /// Its mark outranked another one: its stamp is later than its dispatch.
     pub is_raised: bool,
     /// It carries its mark: it was sent by a sidecar that takes part in the round.
@@ -55,13 +59,18 @@ pub(super) struct Op {
     /// Its answer is not promised to be right: it did not wait for peers, one missed the round, its primary was isolated, or
     /// somebody answered locally.
     pub is_hasty: bool,
-    /// Counted lost: its record was not looked at.
+    /// A create whose repair has left it pending; counted lost if it still is when the round closes.
+    pub is_pending: bool,
+    /// Counted lost: its record was not looked at, or it is pending at the end.
     pub is_lost: bool,
 }
 
 impl Op {
     pub(super) fn is_in_flight(&self) -> bool {
-        matches!(self.status, Status::Flight | Status::Marked | Status::Run)
+        matches!(
+            self.status,
+            Status::Flight | Status::Marked | Status::Run | Status::Looked
+        )
     }
 }
 
@@ -133,7 +142,7 @@ impl World {
             journal: Journal::default(),
         };
         let mut servers = [Server::default(); 3];
-        servers[0].key = Some(Value::of(0));
+        servers[0].key = Some(scene.first());
         Self {
             servers,
             last: 0,
@@ -249,6 +258,17 @@ impl World {
         self.ops[place].found = found;
     }
 
+    fn look(&mut self, scene: &Scene, place: usize) {
+        let key = self.server(scene.ops[place].0).key;
+        let op = &mut self.ops[place];
+        let is_new = !op.found || !scene.shell.counts_new_fields;
+        op.status = Status::Looked;
+        op.counted = match key {
+            Some(value) if value.rest == NONE && is_new => BaseOf::Fields(value.deadline),
+            _ => BaseOf::Nothing,
+        };
+    }
+
     fn answer(&mut self, scene: &Scene, place: usize) {
         let (owner, kind) = scene.ops[place];
         if !scene.shell.dispatch_stamps {
@@ -258,7 +278,7 @@ impl World {
         op.status = Status::Acked;
         let op = *op;
         let is_noted = match kind {
-            Kind::Set => true,
+            Kind::Set | Kind::Create => true,
             Kind::Delete => op.found || scene.shell.empty_delete_is_record,
             Kind::Field(_) | Kind::Touch => op.found,
         };
@@ -273,7 +293,11 @@ impl World {
             op: place as u8,
             stamp: self.ops[place].stamp,
             at,
-            is_delete: kind == Kind::Delete,
+            base: match kind {
+                Kind::Set => BaseOf::Set,
+                Kind::Delete => BaseOf::Delete,
+                _ => self.ops[place].counted,
+            },
         };
         self.sidecars[owner].journal.note(kind, part);
     }
@@ -319,6 +343,12 @@ impl World {
         let peer = self.sidecars[1 - index];
         let is_beside = peer.on == self.sidecars[index].on && op.is_some();
         let is_peer_newer = is_beside && peer.checked > checked;
+        let fields = self.sidecars[index].journal.fields;
+        for (part, _) in fields.iter().zip(answer.pends).filter(|(_, pends)| *pends) {
+            let Some(part) = part else { continue };
+            let place = usize::from(part.op);
+            self.ops[place].is_pending |= scene.ops[place].1 == Kind::Create;
+        }
         let server = self.server_mut(index);
         let writes = base.is_some_and(|base| holds(answer.key, &base) && !holds(server.key, &base));
         server.key = answer.key;
@@ -351,7 +381,7 @@ impl World {
         let server = self.server_mut(index);
         server.has_reported[index] = true;
         if server.round == Phase::Open && server.has_reported == [true; 2] {
-            close(server);
+            self.close(self.sidecars[index].on);
         }
     }
 
@@ -359,6 +389,7 @@ impl World {
         match step {
             Step::Send(place) => self.send(scene, place),
             Step::Run(place) => self.run::<R>(scene, core, place),
+            Step::Look(place) => self.look(scene, place),
             Step::Answer(place) => self.answer(scene, place),
             Step::AnswerLocally(place) => self.answer_locally(scene, place),
             Step::Switch { sidecar, knows } => self.switch(scene, sidecar, knows),
@@ -379,9 +410,18 @@ impl World {
             Step::Cut => self.cut(scene),
             Step::End => {
                 self.ends -= 1;
-                close(&mut self.servers[usize::from(self.last)]);
+                self.close(self.last);
             }
             Step::Lose(index) => self.lose(scene, index),
+        }
+    }
+
+    fn close(&mut self, on: u8) {
+        let server = &mut self.servers[usize::from(on)];
+        server.round = Phase::Closed;
+        let marks = std::mem::take(&mut server.marks);
+        for op in &mut self.ops {
+            op.is_lost |= op.is_pending && marks.is_pending(op.stamp);
         }
     }
 
@@ -420,18 +460,15 @@ pub(super) fn apply(key: &mut Session, kind: Kind, write: u8) {
         (Kind::Field(name), Some(value)) => value.fields[name] = write,
         (Kind::Touch, Some(value)) => value.deadline = write,
         (Kind::Field(_) | Kind::Touch, None) => {}
+        (Kind::Create, Some(value)) => value.fields = [write; 2],
+        (Kind::Create, key) => *key = Some(Value::made(write, NONE)),
     }
 }
 
 /// The key shows this whole value or delete.
 fn holds(key: Session, base: &Part) -> bool {
-    match key {
-        Some(value) => !base.is_delete && value.deadline == base.op + 1,
-        None => base.is_delete,
+    match (key, base.whole()) {
+        (Some(value), Some(own)) => value.rest == own.rest && value.deadline == own.deadline,
+        (key, own) => key.is_none() && own.is_none(),
     }
-}
-
-fn close(server: &mut Server) {
-    server.round = Phase::Closed;
-    server.marks = SmallMarks::default();
 }

@@ -35,7 +35,9 @@ pub(super) struct Key {
     last: Option<Stamp>,
     /// The latest dispatch of a write.
     sent: Option<Stamp>,
-    /// Behind the newest write HLEN has counted as many fields as were set from then on.
+    /// The stamp of the first of the newest writes that were dispatched together.
+    packet_from: Option<Stamp>,
+    /// Behind the newest writes HLEN has counted as many fields as they have set, from then on.
     complete_from: Option<Stamp>,
     /// The deadline that a write has given, with that write's number.
     given: Option<(u64, Deadline)>,
@@ -88,6 +90,9 @@ impl Key {
         let dispatch = step.dispatch.stamp;
         let after = self.last.map_or(dispatch, Stamp::next);
         self.last = Some(dispatch.max(after));
+        if self.sent != Some(dispatch) {
+            self.packet_from = self.last;
+        }
         self.sent = self.sent.max(Some(dispatch));
         self.complete_from = None;
     }
@@ -333,16 +338,19 @@ impl Key {
         });
     }
 
-    /// Finds the so many fields that were set last, and returns when the first of them was: they are there, as nobody else has
-    /// written since, and if there are no others, older ones of ours are gone. `None` where that can't be told.
+    /// Tells from when on so many fields were set, if those are the ones that went out last, together: they are there, and if
+    /// there are no others, older ones of ours are gone. Of fields that were set before that others may have been removed.
     fn newest_fields(&self, count: usize) -> Option<Stamp> {
+        let from = self.packet_from?;
         let fields = self.record.fields.values();
         let set = fields.filter(|own| matches!(own.write, FieldWrite::Set(_)));
-        let mut stamps: Vec<Stamp> = set.map(|own| own.stamp).collect();
-        stamps.sort_unstable_by(|one, other| other.cmp(one));
-        let first = *stamps.get(count.checked_sub(1)?)?;
-        // What was set in one request is there together.
-        (stamps.get(count) != Some(&first)).then_some(first)
+        let newest = set.map(|own| own.stamp).filter(|stamp| *stamp >= from);
+        let stamps: Vec<Stamp> = newest.collect();
+        stamps
+            .iter()
+            .min()
+            .copied()
+            .filter(|_| stamps.len() == count)
     }
 
     /// The key has this deadline. What was removed before may have been its last field: then it was made anew, without the deadline

@@ -179,7 +179,6 @@ proptest! {
             // HSET of two fields is one write.
             prop_assert!(distinct.len() + 1 >= above.len());
             prop_assert!(own.is_known || own.record == Record::default());
-            prop_assert!(own.record.creation.is_none() || base.is_none());
             counts.add(own.counts);
         }
         let (mut keyed, mut keyless) = (Counts::default(), Counts::default());

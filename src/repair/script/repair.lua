@@ -1,10 +1,9 @@
 -- Repairs one key by one sidecar's record: the table of repair/decide.rs, in one step.
 -- KEYS round, marks, key
--- ARGV database, base, creation, fields, touch:
---   base      - | d stamp inherited | s|o stamp inherited deadline value | h stamp inherited deadline count (name value) ...
---   creation  deadline, -2 if not known
---   fields    count (name stamp inherited s|r value) ...
---   touch     0 | stamp inherited deadline only_extends
+-- ARGV database, base, fields, touch:
+--   base    - | d stamp inherited | s|o stamp inherited deadline value | h stamp inherited deadline count (name value) ...
+--   fields  count (name stamp inherited s|r value) ...
+--   touch   0 | stamp inherited deadline only_extends
 -- Returns {is the round open, verdict of the base, of the touch, of each field in turn}, -1 for what was not given.
 local SURVIVED, REPAIRED, DELETED, SUPERSEDED, PENDING, EXPIRED, LATE, UNCHECKED, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
@@ -182,6 +181,16 @@ local function put_back(own)
   return REPAIRED, true
 end
 
+-- Deletes the key, but for a hash in which all was set later: that loses the older one's deadline only.
+local function delete_again(stamp)
+  if kind ~= 'hash' or next(mark[6]) == nil then return finish(stamp) end
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    local field = mark[6][name]
+    if type(field) ~= 'number' or stamp_of(field) <= stamp then return finish(stamp) end
+  end
+  return math.abs(mark[4]) <= stamp and redis.call('PERSIST', key) == 1
+end
+
 local function take_base()
   local own = {kind = take()}
   if own.kind == '-' then return nil end
@@ -212,7 +221,7 @@ local function repair_base(own)
   elseif verdict then
     return verdict
   elseif own.kind == 'd' then
-    changed = finish(own.stamp)
+    changed = delete_again(own.stamp)
     verdict = changed and DELETED or SURVIVED
   else
     verdict, changed = put_back(own)
@@ -237,31 +246,6 @@ end
 local function covers_field(name)
   local field = mark[6][name]
   return math.max(math.abs(mark[2]), stamp_of(field)), mark[2] > 0 or is_written(field)
-end
-
--- Creates the absent key with all fields of the record, if one of them calls for it.
-local function create(fields, deadline)
-  if kind ~= 'none' or mark[2] ~= 0 and mark[3] == 1 then return false end
-  local called, newest = false, 0
-  for _, own in ipairs(fields) do
-    called = called or own.set and judge(own, covers_field(own.name)) == nil
-    newest = math.max(newest, own.stamp)
-  end
-  if math.abs(mark[4]) > newest and mark[5] ~= NONE then deadline = mark[5] end
-  if not called or is_past(deadline) then return false end
-  for _, own in ipairs(fields) do
-    own.verdict = SUPERSEDED
-    if covers_field(own.name) < own.stamp then
-      mark[6][own.name] = own.set and {own.stamp, own.value} or {own.stamp}
-      own.verdict = REPAIRED
-    end
-  end
-  local made, base = {}, math.abs(mark[2])
-  with_newer_fields(base, made)
-  applied(base)
-  put_fields(made, deadline)
-  marked = true
-  return true
 end
 
 -- Whether the key is as the write left it. An absent one lacks the field.
@@ -347,10 +331,13 @@ end
 
 local base = take_base()
 local reply = {round.open and 1 or 0, base and repair_base(base) or -1}
-local creation, fields = number(), take_fields()
-local created = creation ~= NONE and create(fields, creation)
+local fields = take_fields()
+-- Removing the last field first would leave the others without a key.
 for i, own in ipairs(fields) do
-  reply[i + 3] = created and own.verdict or repair_field(own)
+  if own.set then reply[i + 3] = repair_field(own) end
+end
+for i, own in ipairs(fields) do
+  if not own.set then reply[i + 3] = repair_field(own) end
 end
 reply[3] = repair_touch()
 if marked then save_marks(KEYS[2], key, mark, round.deadline) end

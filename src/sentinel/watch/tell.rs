@@ -16,6 +16,7 @@ pub(super) struct Told {
     pub(super) announced: bool,
     pub(super) down: bool,
     pub(super) superseded: bool,
+    pub(super) isolated: bool,
     pub(super) down_after: Option<Duration>,
     pub(super) replica: Option<HostPort>,
 }
@@ -26,6 +27,7 @@ pub(super) const NOTHING_TOLD: Told = Told {
     announced: false,
     down: false,
     superseded: false,
+    isolated: false,
     down_after: None,
     replica: None,
 };
@@ -48,6 +50,7 @@ impl Watch {
             announced: self.announcements.is_announced(),
             down: views().any(down),
             superseded: is_superseded(&self.sentinels, &self.nodes, current),
+            isolated: self.is_isolated(current),
             down_after: views().filter_map(|named| named.down_after).max(),
             replica: self.furthest_replica(),
         };
@@ -79,12 +82,30 @@ impl Watch {
                 now.superseded != before.superseded,
                 machine::Event::Superseded(now.superseded),
             ),
+            (
+                now.isolated != before.isolated,
+                machine::Event::Isolated(now.isolated),
+            ),
             (now.node != before.node, machine::Event::Node(now.node)),
         ] {
             if changed {
                 updates.push(Update::Failover(event));
             }
         }
+    }
+
+    /// Tells whether neither most Sentinels nor any replica can be reached, although there are some: with the primary, which may be
+    /// none any more elsewhere, we are alone.
+    fn is_isolated(&self, current: &Topology) -> bool {
+        let views = self.sentinels.values();
+        let silent = views.filter(|view| matches!(view, SentinelView::Unreachable));
+        let is_cut_off = silent.count() * 2 > self.sentinels.len();
+        let others = || {
+            self.nodes
+                .iter()
+                .filter(|(address, _)| **address != current.primary)
+        };
+        is_cut_off && others().next().is_some() && others().all(|(_, node)| node.is_none())
     }
 
     /// Finds the replica that has most of what the primary has written, among those that answer.

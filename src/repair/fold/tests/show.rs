@@ -47,14 +47,12 @@ fn record(record: &Record<Bytes>) -> Vec<String> {
             FieldWrite::Remove => format!("!{}{}", text(name), stamped(own)),
         });
     }
-    let creation = record.creation.iter();
-    shown.extend(creation.map(|ends| format!("create{}", deadline(*ends))));
     let touch = record.touch.iter();
     shown.extend(touch.map(|own| format!("touch{}{}", deadline(own.write.deadline), stamped(own))));
     shown
 }
 
-/// `database:key: base fields creation touch at risk/inherited`, by key.
+/// `database:key: base fields touch at risk/inherited`, by key.
 pub(super) fn owns(folded: &Folded) -> String {
     let mut owns: Vec<&Own> = folded.owns.iter().collect();
     owns.sort_by_key(|own| (own.database, &own.key));

@@ -144,6 +144,42 @@ async fn a_frozen_primary_is_silent_within_two_pings_and_answers_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_sees_neither_the_majority_nor_a_replica_is_alone_with_the_primary() {
+    let sentinels = three().map(|(host, sentinel)| {
+        let replicas = vec!["b"];
+        (
+            host,
+            FakeSentinel {
+                replicas,
+                ..sentinel
+            },
+        )
+    });
+    let mut watcher = start(&["s1", "s2", "s3"], &sentinels, 64);
+    watcher.switched(Duration::from_secs(1)).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    told(&mut watcher);
+    let silence = |hosts: &[&'static str], is_silent: bool| {
+        let mut world = watcher.world.lock().unwrap();
+        for host in hosts {
+            match (world.sentinels.get_mut(host), is_silent) {
+                (Some(sentinel), silent) => sentinel.silent = silent,
+                (None, true) => drop(world.frozen.insert(host)),
+                (None, false) => drop(world.frozen.remove(host)),
+            }
+        }
+    };
+    silence(&["s1", "s2"], true);
+    sleep(Duration::from_secs(8)).await;
+    silence(&["b"], true);
+    sleep(Duration::from_secs(8)).await;
+    silence(&["s1", "s2", "b"], false);
+    sleep(Duration::from_secs(8)).await;
+    let isolated = [true, false].map(machine::Event::Isolated);
+    assert_eq!(told(&mut watcher), isolated);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_requests_are_held_everybody_is_asked_often() {
     let mut watcher = start(&["s1", "s2", "s3"], &three(), 64);
     watcher.switched(Duration::from_secs(1)).await.unwrap();
