@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 
 use crate::outbox::Ticket;
 
-/// Questions that are remembered; an older one is covered by those after it.
-const QUESTIONS_MAX: usize = 64;
+/// Questions that are remembered. Replicas tell once a second how far they are, each at a time of its own, and so far back at least
+/// one must be found, also where each write brings a question: when there are too many, every second one is forgotten.
+const QUESTIONS_MAX: usize = 1024;
 
 /// What one connection to a primary has told.
 #[derive(Debug)]
@@ -59,10 +60,19 @@ impl Reach {
             let last = covered.find(|(_, at)| at <= enough);
             self.reached = self.reached.max(last.map_or(0, |(ticket, _)| *ticket));
         }
-        self.questions.retain(|(ticket, _)| *ticket > self.reached);
+        let reached = self.reached;
+        let is_told =
+            |question: Option<&(Ticket, i64)>| question.is_some_and(|one| one.0 <= reached);
+        while is_told(self.questions.front()) {
+            self.questions.pop_front();
+        }
         if ticket > self.reached {
             if self.questions.len() == QUESTIONS_MAX {
-                self.questions.pop_front();
+                let mut at = 0;
+                self.questions.retain(|_| {
+                    at += 1;
+                    at % 2 == 1
+                });
             }
             self.questions.push_back((ticket, offset));
         }
@@ -106,12 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_bounded() {
-        let mut reach = Reach::new(1);
-        for ticket in 1..1000 {
-            reach.told(ticket, Some(0), ticket as i64, std::iter::once(0));
+    fn questions_are_bounded_and_go_back_as_far_as_the_slowest_replica() {
+        let mut reach = Reach::new(2);
+        for ticket in 1..10_000 {
+            reach.told(ticket, Some(0), ticket as i64, [0, 0].into_iter());
+            assert!(reach.questions.len() <= QUESTIONS_MAX);
         }
-        assert_eq!(reach.questions.len(), QUESTIONS_MAX);
-        assert_eq!(reach.told(1000, None, 1000, std::iter::once(950)), 950);
+        // One has told how far it is just now, the other some time ago.
+        let reached = reach.told(10_000, None, 10_000, [9_999, 6_000].into_iter());
+        assert!((5_000..=6_000).contains(&reached), "{reached}");
+        let reached = reach.told(10_001, None, 10_001, [9_999, 10_000].into_iter());
+        assert_eq!(reached, 9_999);
     }
 }
