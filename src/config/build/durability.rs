@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
-use crate::config::{Durability, DurabilityMode, Journal, OnTimeout};
+use crate::config::{Durability, DurabilityMode, Journal, OnTimeout, Opaque};
 
 pub(super) fn durability(
     root: &mut Section,
@@ -32,13 +32,18 @@ pub(super) fn durability(
         on_timeout: on_timeout.unwrap_or(default.on_timeout),
         prefixes: prefixes.unwrap_or(default.prefixes),
     };
-    if durability.is_on() && !journal.enabled {
-        let key = match durability.mode {
-            DurabilityMode::Replicated => "durability.mode",
-            DurabilityMode::Async => "durability.prefixes",
-        };
+    if !journal.enabled {
         let rule = "needs the journal: set journal.enabled: true";
-        findings.problem(key, "replicated", rule);
+        if durability.is_on() {
+            let key = match durability.mode {
+                DurabilityMode::Replicated => "durability.mode",
+                DurabilityMode::Async => "durability.prefixes",
+            };
+            findings.problem(key, "replicated", rule);
+        }
+        if journal.opaque == Opaque::Wait {
+            findings.problem("journal.opaque", "wait", rule);
+        }
     }
     durability
 }

@@ -19,6 +19,12 @@ fn what_waits_for_replicas_needs_the_journal() {
         // There the journal is on.
         assert!(built(&format!("durability: {durability}\n")).is_ok());
     }
+    let rule = "journal.opaque: wait: needs the journal: set journal.enabled: true";
+    assert_eq!(
+        bad(&format!("{standalone}journal: {{opaque: wait}}\n")),
+        [rule]
+    );
+    assert!(built("journal: {opaque: wait}\n").is_ok());
     for idle in ["{mode: async}", "{prefixes: {\"a:\": async}}"] {
         assert!(built(&format!("{standalone}durability: {idle}\n")).is_ok());
     }
