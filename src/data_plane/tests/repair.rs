@@ -10,13 +10,13 @@ use crate::data_plane::Primary;
 use crate::seam::HostPort;
 use crate::sentinel::topology::SwitchReason;
 
-fn repairing(config: &mut Config) {
+pub(super) fn repairing(config: &mut Config) {
     config.upstream.source = Source::Sentinel(Sentinels::default());
     config.hold.deadline = Some(Duration::from_secs(10));
     config.repair.enabled = true;
 }
 
-fn primary(generation: u64) -> Primary {
+pub(super) fn primary(generation: u64) -> Primary {
     Primary {
         address: HostPort {
             host: format!("p{generation}.test"),
