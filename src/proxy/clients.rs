@@ -178,7 +178,13 @@ impl Proxy {
     /// Returns the client with that id, if it is still here.
     #[inline]
     pub fn client(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients
+        Self::client_among(&mut self.clients, id)
+    }
+
+    /// Like [`Proxy::client`], where more of the proxy is needed meanwhile.
+    #[inline]
+    pub(super) fn client_among(clients: &mut Slab<Client>, id: ClientId) -> Option<&mut Client> {
+        clients
             .get_mut(id.index as usize)
             .filter(|client| client.serial == id.serial)
     }

@@ -29,7 +29,6 @@ use crate::resp::{FrameError, Protocol, Scanner, Words, value};
 use crate::upstream::link::Wrapped;
 
 use super::Proxy;
-use super::journalled::Acknowledged;
 use super::owed::Sent;
 use super::replies::HELD_BACK_MAX;
 
@@ -122,11 +121,7 @@ impl Proxy {
 
     /// What is written to a client next waits for replicas, up to [`Proxy::wait_for_replicas`].
     pub(super) fn keep_back(&mut self, id: ClientId) {
-        if let Some(client) = self
-            .clients
-            .get_mut(id.index as usize)
-            .filter(|client| client.serial == id.serial)
-        {
+        if let Some(client) = Self::client_among(&mut self.clients, id) {
             client.output.keep_back(&mut self.pool);
         }
     }
@@ -143,11 +138,7 @@ impl Proxy {
         let (Some(journal), Some(durability)) = (&self.journal, &mut self.durability) else {
             return;
         };
-        let Some(client) = self
-            .clients
-            .get_mut(id.index as usize)
-            .filter(|client| client.serial == id.serial)
-        else {
+        let Some(client) = Self::client_among(&mut self.clients, id) else {
             return;
         };
         let writes = acknowledged.added + acknowledged.missed;
@@ -275,11 +266,7 @@ impl Proxy {
             counters.waits[outcome.index()] += group.writes;
             counters.last_us = waited.as_micros() as u64;
             for id in group.who {
-                let Some(client) = self
-                    .clients
-                    .get_mut(id.index as usize)
-                    .filter(|client| client.serial == id.serial)
-                else {
+                let Some(client) = Self::client_among(&mut self.clients, id) else {
                     continue;
                 };
                 client
@@ -304,6 +291,30 @@ impl Proxy {
             .map(|durability| durability.started);
         let now = started.map_or(Duration::ZERO, |started| self.now - started);
         now.saturating_sub(since)
+    }
+}
+
+/// How many writes were acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    /// Those that are in the journal: its newest records.
+    pub(super) added: u64,
+    /// Those whose bytes were not at hand any more.
+    pub(super) missed: u64,
+}
+
+impl Acknowledged {
+    /// Returns what of it waits for replicas: all, or nothing.
+    pub(super) fn if_waiting(self, waits: bool) -> Self {
+        match waits {
+            true => self,
+            false => Self::default(),
+        }
+    }
+
+    /// Returns what of it is acknowledged by this reply to EXEC: nothing where what was watched had changed.
+    pub(super) fn by_exec(self, reply: &[u8]) -> Self {
+        self.if_waiting(reply != Protocol::Resp3.null_array())
     }
 }
 

@@ -13,8 +13,8 @@ use crate::resp::{Words, encode, value};
 use crate::upstream::link::{Form, Lane, Proof, What, Wrapped};
 
 use super::Proxy;
+use super::durable::Acknowledged;
 use super::flights::Whole;
-use super::journalled::Acknowledged;
 use super::owed::split;
 use super::repair::marked::{Unit, without_front};
 use super::replies::{ReplyError, Step};

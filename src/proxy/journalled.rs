@@ -21,6 +21,7 @@ use crate::resp::{Scanner, value};
 use crate::upstream::link::{Link, Write, Written};
 
 use super::Proxy;
+use super::durable::Acknowledged;
 use super::looks::Looks;
 use super::owed::{Sent, split};
 
@@ -363,25 +364,6 @@ impl Proxy {
                 oldest_ms: oldest.map_or(0, |at| now.saturating_sub(at) / 1_000),
                 at_risk: journal.at_risk(),
             };
-        }
-    }
-}
-
-/// How many writes were acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Acknowledged {
-    /// Those that are in the journal: its newest records.
-    pub(super) added: u64,
-    /// Those whose bytes were not at hand any more.
-    pub(super) missed: u64,
-}
-
-impl Acknowledged {
-    /// Returns what of it waits for replicas: all, or nothing.
-    pub(super) fn if_waiting(self, waits: bool) -> Self {
-        match waits {
-            true => self,
-            false => Self::default(),
         }
     }
 }

@@ -191,10 +191,7 @@ impl Proxy {
             link.scanner = Scanner::default();
             run = front;
         }
-        let client = self
-            .clients
-            .get_mut(id.index as usize)
-            .filter(|client| client.serial == id.serial);
+        let client = Self::client_among(&mut self.clients, id);
         if let Some(client) = client
             && run.consumed > 0
         {

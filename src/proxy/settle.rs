@@ -2,11 +2,9 @@
 
 use crate::failover::scripts::is_unknown;
 use crate::id::{ClientId, LinkId};
-use crate::resp::Protocol;
 use crate::upstream::link::{Awaited, Settle, What};
 
 use super::Proxy;
-use super::journalled::Acknowledged;
 use super::replies::{HELD_BACK_MAX, ReplyError, Step};
 
 impl Proxy {
@@ -68,12 +66,12 @@ impl Proxy {
         }
         if run.frames == 1 {
             let seen = &bytes[..run.consumed];
-            let mut acknowledged = self.journal_replies(index, 1, seen, first);
+            let acknowledged = self.journal_replies(index, 1, seen, first);
             if waits {
-                // What it watched has changed: nothing was executed.
-                if exec && seen == Protocol::Resp3.null_array() {
-                    acknowledged = Acknowledged::default();
-                }
+                let acknowledged = match exec {
+                    true => acknowledged.by_exec(seen),
+                    false => acknowledged,
+                };
                 self.wait_for_replicas(id, acknowledged, seen);
             }
             let link = &mut self.links[index as usize];

@@ -24,12 +24,12 @@ use crate::journal::Micros;
 use crate::repair::marking::{Mark, When, marks, took_effect};
 use crate::repair::script::reply;
 use crate::repair::stamp::Stamp;
-use crate::resp::{Protocol, encode, value};
+use crate::resp::{encode, value};
 use crate::upstream::link::{Awaited, Form, Marked, Settle, What, Wrapped};
 
 use crate::proxy::Proxy;
+use crate::proxy::durable::Acknowledged;
 use crate::proxy::flights::Whole;
-use crate::proxy::journalled::Acknowledged;
 use crate::proxy::owed::{Sent, split};
 use crate::proxy::replies::{ReplyError, Step};
 use crate::proxy::requests::{Request, Taken};
@@ -282,9 +282,7 @@ impl Proxy {
         }
         let (_, waits) = self.alike(index, 1);
         let acknowledged = self.journal_replies(index, 1, &reply, true);
-        // What it watched has changed: nothing was executed.
-        let waits = waits && reply != Protocol::Resp3.null_array();
-        let acknowledged = acknowledged.if_waiting(waits);
+        let acknowledged = acknowledged.if_waiting(waits).by_exec(&reply);
         self.note_replied(index, 1);
         if self.client(id).is_some() {
             self.write_acknowledged(id, acknowledged, &reply, |out| {
