@@ -54,6 +54,7 @@ pub struct Wishes {
     hold: String,
     journal: String,
     durability: String,
+    repair: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -337,6 +338,12 @@ impl Wishes {
         self
     }
 
+    /// Adds a line to `repair`, such as `enabled: false`.
+    pub fn repair(mut self, line: &str) -> Self {
+        let _ = write!(self.repair, "{line}, ");
+        self
+    }
+
     /// Announces warnings or errors that hold `text`.
     pub fn announce(mut self, text: &str) -> Self {
         self.announced.push(text.to_owned());
@@ -355,6 +362,7 @@ impl Wishes {
             + &section("hold", &self.hold)
             + &section("journal", &self.journal)
             + &section("durability", &self.durability)
+            + &section("repair", &self.repair)
     }
 
     /// Does not wait until it is ready.
