@@ -50,6 +50,14 @@ pub enum StartError {
     DataThreadLost,
 }
 
+/// Asks the Sentinels after which time they take the primary for down, and says what that means for applications; `None` where none
+/// of them answers.
+pub fn ask_down_after(config: &Config) -> Option<(Duration, Option<String>)> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().ok()?;
+    runtime.block_on(control_plane::ask_down_after(config, &TcpDial))
+}
+
 /// Why the sidecar ended without having been drained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

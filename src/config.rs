@@ -265,6 +265,20 @@ pub struct Hold {
     pub ask_replica: bool,
     /// What becomes of writes while the primary is cut off from Sentinels and replicas.
     pub on_isolation: OnIsolation,
+    /// What becomes of writes whose reply is known.
+    pub writes: Writes,
+    /// After which part of a hold they are acknowledged.
+    pub acknowledge_after: Duration,
+}
+
+/// What becomes of writes while requests are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// They wait.
+    #[default]
+    Wait,
+    /// Those whose reply is known are acknowledged, and put back when there is a primary.
+    Acknowledge,
 }
 
 /// What becomes of writes to a primary that can be reached, and is cut off from Sentinels and replicas.
@@ -294,6 +308,8 @@ impl Default for Hold {
             stale_grace: Duration::from_secs(60),
             ask_replica: false,
             on_isolation: OnIsolation::Serve,
+            writes: Writes::Wait,
+            acknowledge_after: Duration::from_millis(250),
         }
     }
 }

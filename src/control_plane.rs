@@ -25,9 +25,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use self::commands::parse;
 use self::sampler::Sampler;
-use crate::config::{Config, Source};
+use crate::config::{Config, Hold, Source};
 use crate::data_plane::{self, Handle};
 use crate::failover::machine::Event;
+use crate::failover::patience;
 use crate::journal::samples::Inheritance;
 use crate::metrics::{ControlMetrics, DialOutcome, Recorder};
 use crate::seam::{Dial, Entropy, HostPort};
@@ -155,12 +156,40 @@ async fn follow(
                     data.primary(primary).await;
                 }
                 Update::Failover(event) => data.failover(event).await,
-                Update::DownAfter(time) => data.down_after(time).await,
+                Update::DownAfter(time) => {
+                    note_down_after(time, &config.hold);
+                    data.down_after(time).await;
+                }
                 Update::Replica(address) => data.replica(address).await,
             }
         }
     };
     tokio::join!(watcher, pass_on);
+}
+
+/// Says what the Sentinels' time means for applications.
+fn note_down_after(time: Duration, hold: &Hold) {
+    let down_after_ms = time.as_millis() as u64;
+    match patience::advice(time, hold) {
+        Some(advice) => tracing::info!(down_after_ms, "{advice}"),
+        None => tracing::info!(
+            down_after_ms,
+            "applications wait for longer than a failover takes"
+        ),
+    }
+}
+
+/// Asks the Sentinels after which time they take the primary for down, and says what that means for applications; `None` where there
+/// are none, or none answers.
+pub async fn ask_down_after(
+    config: &Config,
+    dial: &dyn Dial,
+) -> Option<(Duration, Option<String>)> {
+    let Source::Sentinel(sentinels) = &config.upstream.source else {
+        return None;
+    };
+    let time = sentinel::once::down_after(sentinels, dial).await?;
+    Some((time, patience::advice(time, &config.hold)))
 }
 
 /// Reads what a primary has of the history before its own.

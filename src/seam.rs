@@ -14,13 +14,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A byte stream in both directions: TCP, Unix socket, later TLS, in tests a pipe in memory.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Has nothing of what was written go out any more once it is dropped: the kernel would go on sending it for as long as the
+    /// other end can't be reached.
+    fn abort(&mut self) {}
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl Stream for TcpStream {
+    fn abort(&mut self) {
+        // It fails on a socket that is gone, which sends nothing.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Stream for UnixStream {}
+
+impl Stream for DuplexStream {}
 
 /// A stream whose kind is known only at run time.
 pub type BoxStream = Box<dyn Stream>;
@@ -230,5 +243,42 @@ impl Clock for TokioClock {
 
     fn wall(&self) -> u64 {
         self.boot()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Writes more than the kernels of both ends take, ends the stream, and reads what arrives.
+    async fn arrives(aborts: bool) -> io::Result<usize> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = HostPort {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr()?.port(),
+        };
+        let mut stream = TcpDial.dial(&address).await?;
+        let (mut server, _) = listener.accept().await?;
+        let chunk = vec![0; 1 << 20];
+        let full = Duration::from_millis(50);
+        while tokio::time::timeout(full, stream.write(&chunk))
+            .await
+            .is_ok()
+        {}
+        if aborts {
+            stream.abort();
+        }
+        drop(stream);
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await
+    }
+
+    #[tokio::test]
+    async fn what_was_written_to_a_stream_that_is_aborted_goes_out_no_more() {
+        assert!(arrives(false).await.is_ok(), "the kernel sends on");
+        let error = arrives(true).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -41,7 +41,7 @@ use gripfast::journal::{
     Before, Change, Deadline, Effect, Image, Keyspace, Moment, ScoreChange, Seen, Was, Write,
     block_effects, effects,
 };
-use gripfast::resp::{Parsed, Words, parse};
+use gripfast::resp::{Parsed, Words, parse, value};
 use harness::{Client, Random, Server, encode, escape};
 
 /// Requests of each run when nothing else is asked for.
@@ -84,6 +84,14 @@ impl Run {
     fn must_know_all(self) -> bool {
         (self.is_known || self.has_looks) && self.mix == Mix::Plain && !self.has_strangers
     }
+}
+
+/// The first key of a request, before it.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    existed: bool,
+    /// How many fields it had; `None` if it was no hash.
+    length: Option<i64>,
 }
 
 struct Stage {
@@ -216,7 +224,7 @@ impl Stage {
             requests.insert(0, vec![b"MULTI".to_vec()]);
             requests.push(vec![b"EXEC".to_vec()]);
         }
-        let existed = self.exists(&requests[0]);
+        let before = self.look_at(&requests[0]);
         let (replies, moment) = self.send(&requests);
         let request: Vec<u8> = requests
             .iter()
@@ -237,9 +245,12 @@ impl Stage {
             false => effects(&write, &self.known),
         };
         if run.mix == Mix::Plain && !is_block {
-            self.check_presence(run, &requests[0], existed, &found)?;
+            self.check_presence(run, &requests[0], before.existed, &found)?;
         }
         (run.spoil)(&mut found);
+        if run.mix == Mix::Plain && !is_block {
+            self.check_growth(&requests[0], before, &found)?;
+        }
         let mut concerned = BTreeSet::new();
         for effect in &found {
             self.story.push(format!("  {effect:?}"));
@@ -337,10 +348,36 @@ impl Stage {
         self.known.learn(self.database, key, image);
     }
 
-    /// Tells whether the first key of a request is there.
-    fn exists(&mut self, request: &[Vec<u8>]) -> bool {
+    /// Looks at the first key of a request.
+    fn look_at(&mut self, request: &[Vec<u8>]) -> First {
         let key = request.get(1).map_or(&b""[..], Vec::as_slice);
-        self.client.call(&[b"EXISTS", key]) == b":1\r\n"
+        let length = self.client.call(&[b"HLEN", key]);
+        First {
+            existed: self.client.call(&[b"EXISTS", key]) == b":1\r\n",
+            length: value::integer(&length),
+        }
+    }
+
+    /// Compares by how much a hash is said to have grown with what is counted.
+    fn check_growth(
+        &mut self,
+        request: &[Vec<u8>],
+        before: First,
+        found: &[Effect],
+    ) -> Result<(), String> {
+        for effect in found {
+            let Effect::Key(effect) = effect else {
+                continue;
+            };
+            let Some(growth) = effect.growth else {
+                continue;
+            };
+            let after = self.look_at(request).length;
+            if before.length.map(|length| length + growth) != after {
+                return Err(format!("{before:?}, then {after:?} fields; {effect:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Compares what is said of the time before a request with what was there then.
@@ -532,6 +569,15 @@ const SPOILS: &[(&str, Spoil)] = &[
                 && fields.len() > 1
             {
                 fields.pop();
+            }
+        }
+    }),
+    ("every field that was set was new", |effects| {
+        for effect in effects {
+            if let Effect::Key(effect) = effect
+                && let Change::Fields(fields) = &effect.change
+            {
+                effect.growth = effect.growth.map(|_| fields.len() as i64);
             }
         }
     }),

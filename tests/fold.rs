@@ -7,6 +7,8 @@
 //! - *Rough*: deadlines pass meanwhile, looks are missing, and others write unseen, to both servers before the cut.
 //! - *Doubt*: as plain, but of the newest writes that the second server has nobody knows that.
 //!
+//! And some sequences that are written down, in which another sidecar writes between (`fold/sidecars.rs`).
+//!
 //! `GRIPFAST_TEST_FOLDS` sets how many sequences each run has for each server version.
 #![allow(
     clippy::unwrap_used,
@@ -33,6 +35,8 @@ mod looks;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 #[path = "repair_script/server.rs"]
 mod server;
+#[path = "fold/sidecars.rs"]
+mod sidecars;
 #[path = "fold/stage.rs"]
 mod stage;
 
@@ -112,6 +116,29 @@ fn what_redis_8_2_lacks_comes_back() {
 #[test]
 fn what_valkey_9_1_lacks_comes_back() {
     on("valkey-9.1");
+}
+
+const VERSIONS: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"];
+
+#[test]
+fn a_hash_that_was_there_is_not_replaced() {
+    VERSIONS
+        .into_iter()
+        .for_each(sidecars::a_hash_that_was_there_is_not_replaced);
+}
+
+#[test]
+fn as_many_fields_are_not_those_fields() {
+    VERSIONS
+        .into_iter()
+        .for_each(sidecars::as_many_fields_are_not_those_fields);
+}
+
+#[test]
+fn a_hash_that_was_made_comes_back_as_a_whole() {
+    VERSIONS
+        .into_iter()
+        .for_each(sidecars::a_hash_that_was_made_comes_back_as_a_whole);
 }
 
 #[test]

@@ -181,11 +181,12 @@ fn flush_publishes_each_count_under_its_label() {
         cache_bytes: 7,
         links_announcing: 8,
         hold: HoldCounters {
-            holds: [171, 172, 173, 174, 175, 176, 177, 178, 179, 180, 181],
+            holds: [171, 172, 173, 174, 175, 176, 177, 178, 179, 180, 181, 182],
             held: 181,
             taken_back: 182,
             refused: 183,
             shed: 184,
+            acknowledged: 186,
             gave_up: 185,
             held_now: 9,
             held_bytes: 10,

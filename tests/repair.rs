@@ -62,6 +62,9 @@ scenarios! {
     isolated_with_a_sidecar: isolated_with_a_sidecar on "valkey-9.1";
     isolated_for_5_s: isolated_for_5_s on "redis-8.2";
     isolated_for_12_s: isolated_for_12_s on "redis-6.2";
+    acknowledged_while_holding: acknowledged_while_holding on "redis-8.2";
+    acknowledged_and_called_off: acknowledged_and_called_off on "redis-7.0";
+    acknowledged_by_one_alone: acknowledged_by_one_alone on "valkey-9.1";
     restarted_empty: restarted_empty on "valkey-9.1";
     three_in_a_row: three_in_a_row on "redis-7.0";
     killed_during_repair: killed_during_repair on "redis-8.2";

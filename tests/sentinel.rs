@@ -265,6 +265,35 @@ fn unknown_name_is_waited_for_with_a_clear_error() {
     assert_eq!(sidecar.admin("/readyz").unwrap().0, 503);
 }
 
+#[test]
+fn the_log_and_check_say_whose_time_outs_are_shorter_than_a_failover() {
+    if against_redis() {
+        return;
+    }
+    let plan = Plan {
+        down_after_ms: 3_000,
+        ..PLAN
+    };
+    let cluster = Cluster::start(&harness::any_version(), plan);
+    let sidecar = Sidecar::before_sentinels(&cluster.sentinel_ports()).start();
+    let advice =
+        "a failover takes about 4 s, and these wait for less by default: redis-rs from 1.0 (0.5 s)";
+    until("advice in the log", PATIENCE, || {
+        sidecar.log().contains(advice).then_some(())
+    });
+    let config = sidecar.scratch.path().join("check.yaml");
+    let addresses = cluster.sentinel_addresses().join(", ");
+    std::fs::write(&config, format!("upstream: {{sentinels: [{addresses}]}}")).unwrap();
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_gripfast"));
+    let output = check.arg("check").arg("-c").arg(config).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("which the Sentinels begin after 3 s"),
+        "{text}"
+    );
+    assert!(text.contains(advice), "{text}");
+}
+
 macro_rules! matrix {
     ($($module:ident = $name:literal;)+) => {
         $(mod $module {

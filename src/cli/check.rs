@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
 use super::{ConfigFile, Failure};
-use crate::app::files;
+use crate::app::{self, files};
 use crate::config::{Config, Credentials, Sentinels, Source};
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,7 @@ fn describe(config: &Config, out: &mut String) -> fmt::Result {
         Source::Sentinel(sentinels) => describe_sentinels(sentinels, &login, out)?,
     }
     describe_cache(config, out)?;
+    describe_hold(config, out)?;
     writeln!(
         out,
         "  show metrics and status on http://{}/",
@@ -82,6 +83,26 @@ fn describe_cache(config: &Config, out: &mut String) -> fmt::Result {
             bytes >> 20,
             cache.ttl.as_secs()
         ),
+    }
+}
+
+fn describe_hold(config: &Config, out: &mut String) -> fmt::Result {
+    if matches!(config.upstream.source, Source::Standalone(_)) {
+        return Ok(());
+    }
+    match app::ask_down_after(config) {
+        None => writeln!(
+            out,
+            "  hold requests during a failover; for how long can't be said, as no Sentinel answers now"
+        ),
+        Some((time, advice)) => {
+            let advice = advice.unwrap_or_else(|| "applications wait for longer than that".into());
+            let time = time.as_secs_f64();
+            writeln!(
+                out,
+                "  hold requests during a failover, which the Sentinels begin after {time} s: {advice}"
+            )
+        }
     }
 }
 

@@ -33,8 +33,10 @@ impl Abilities {
 
 /// A deadline as a request asks for it, in milliseconds, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Time {
+pub enum Time {
+    /// So long from now.
     After(i64),
+    /// Then, since 1970.
     At(i64),
 }
 

@@ -18,7 +18,7 @@ use super::error::{Problem, Warning};
 use super::parse::{self, LogFilter};
 use super::section::{Section, Shown};
 use super::{
-    Admin, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Source, Upstream,
+    Admin, Config, Credentials, Listen, Log, LogFormat, Secret, Sentinels, Source, Upstream, Writes,
 };
 use crate::seam::HostPort;
 
@@ -77,6 +77,11 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
         );
     }
     refuse_ourselves(&listen, &upstream.source, &mut findings);
+    if hold.writes == Writes::Acknowledge && !(repair.enabled && cache.bytes > 0) {
+        let rule =
+            "needs repair (repair.enabled), which puts them back, and the cache (cache.bytes)";
+        findings.problem("hold.writes", "acknowledge", rule);
+    }
     if !findings.problems.is_empty() {
         return Err(findings.problems);
     }

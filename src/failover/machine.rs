@@ -58,6 +58,8 @@ pub enum Sign {
     Unlinked,
     /// It is not known yet what it lacks, and what others put back on it.
     Unjoined,
+    /// Writes were acknowledged meanwhile, here or by another sidecar, and are to be put back.
+    Unsettled,
     /// Neither the Sentinels' majority nor any replica can be reached: elsewhere another one may be the primary.
     Isolated,
     /// It takes no writes (READONLY, NOREPLICAS).
@@ -68,7 +70,7 @@ pub enum Sign {
 
 impl Sign {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unnamed,
         Self::Announced,
         Self::ObjectivelyDown,
@@ -77,6 +79,7 @@ impl Sign {
         Self::Superseded,
         Self::Unlinked,
         Self::Unjoined,
+        Self::Unsettled,
         Self::Isolated,
         Self::RefusesWrites,
         Self::RefusesAll,
@@ -85,9 +88,11 @@ impl Sign {
     /// Returns what it stops.
     pub fn scope(self) -> Scope {
         match self {
-            Self::Announced | Self::ObjectivelyDown | Self::Isolated | Self::RefusesWrites => {
-                Scope::Writes
-            }
+            Self::Announced
+            | Self::ObjectivelyDown
+            | Self::Unsettled
+            | Self::Isolated
+            | Self::RefusesWrites => Scope::Writes,
             Self::Unnamed
             | Self::Silent
             | Self::Changed
@@ -109,6 +114,7 @@ impl Sign {
             Self::Superseded => "the Sentinels name another primary, which is not confirmed yet",
             Self::Unlinked => "there is no link to the primary",
             Self::Unjoined => "the sidecars are about to agree on what the primary lacks",
+            Self::Unsettled => "writes that were acknowledged meanwhile are about to be put back",
             Self::Isolated => "the primary is cut off from Sentinels and replicas",
             Self::RefusesWrites => "the primary takes no writes",
             Self::RefusesAll => "the primary takes no commands",
@@ -193,6 +199,8 @@ pub enum Event {
     Isolated(bool),
     /// It is known what other sidecars put back on the primary, or that it can't be known.
     Joined,
+    /// A write was acknowledged without the primary, here or by another sidecar.
+    Unsettled,
     /// A reply said that this node takes no such request now.
     Refused(Scope),
     /// What is held has reached its bounds.
@@ -401,7 +409,8 @@ impl State {
             Event::Named => (Some(Unlinked), &Sign::ALL),
             Event::LinkUp => (None, &[Unlinked]),
             Event::LinkLost => (Some(Unlinked), &[]),
-            Event::Joined => (None, &[Unjoined]),
+            Event::Joined => (None, &[Unjoined, Unsettled]),
+            Event::Unsettled => (Some(Unsettled), &[]),
             Event::Isolated(true) => (Some(Isolated), &[]),
             Event::Isolated(false) => (None, &[Isolated]),
             Event::Refused(Scope::Writes) => (Some(RefusesWrites), &[]),

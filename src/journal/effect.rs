@@ -90,6 +90,8 @@ pub struct KeyEffect {
     pub refutes: bool,
     /// What was done to it.
     pub change: Change,
+    /// How many fields more a hash has than before, by the reply; `None` where that does not tell it, or there is no hash.
+    pub growth: Option<i64>,
 }
 
 /// Whether a key was there when the request ran.
@@ -203,6 +205,7 @@ impl Effect {
             proven: Was::Unknown,
             refutes: false,
             change: Change::Opaque,
+            growth: None,
         })
     }
 }

@@ -113,6 +113,7 @@ definitions! {
     REQUESTS_TAKEN_BACK = counter("gripfast_requests_taken_back_total", Unit::Count, "Requests of a lost or refusing link that were taken back to be sent again");
     REQUESTS_REFUSED = counter("gripfast_requests_refused_total", Unit::Count, "Requests that a node refused for what it was at that moment (READONLY, LOADING and the like)");
     REQUESTS_SHED = counter("gripfast_requests_shed_total", Unit::Count, "Requests refused here since a bound of the hold was hit");
+    WRITES_ACKNOWLEDGED = counter("gripfast_writes_acknowledged_held_total", Unit::Count, "Writes that were acknowledged here while requests were held (hold.writes: acknowledge)");
     CLIENTS_GAVE_UP = counter("gripfast_clients_gave_up_total", Unit::Count, "Clients that went away while a request of theirs was held");
     HELD_NOW = gauge("gripfast_held_requests", Unit::Count, "Requests that wait for a primary");
     HELD_BYTES = gauge("gripfast_held_bytes", Unit::Bytes, "Bytes of all that waits for a primary");

@@ -18,6 +18,8 @@ pub struct HoldCounters {
     pub refused: u64,
     /// Requests that were refused here, past the bounds.
     pub shed: u64,
+    /// Writes that were acknowledged here although requests were held.
+    pub acknowledged: u64,
     /// Clients that went away while they waited.
     pub gave_up: u64,
     /// Requests that wait now.
@@ -36,6 +38,7 @@ pub(super) struct HoldMetrics {
     taken_back: Counter,
     refused: Counter,
     shed: Counter,
+    acknowledged: Counter,
     gave_up: Counter,
     held_now: Gauge,
     held_bytes: Gauge,
@@ -50,6 +53,7 @@ impl HoldMetrics {
             taken_back: recorder.counter(&definitions::REQUESTS_TAKEN_BACK),
             refused: recorder.counter(&definitions::REQUESTS_REFUSED),
             shed: recorder.counter(&definitions::REQUESTS_SHED),
+            acknowledged: recorder.counter(&definitions::WRITES_ACKNOWLEDGED),
             gave_up: recorder.counter(&definitions::CLIENTS_GAVE_UP),
             held_now: recorder.gauge(&definitions::HELD_NOW),
             held_bytes: recorder.gauge(&definitions::HELD_BYTES),
@@ -63,6 +67,7 @@ impl HoldMetrics {
         self.taken_back.absolute(counters.taken_back);
         self.refused.absolute(counters.refused);
         self.shed.absolute(counters.shed);
+        self.acknowledged.absolute(counters.acknowledged);
         self.gave_up.absolute(counters.gave_up);
         self.held_now.set(counters.held_now as f64);
         self.held_bytes.set(counters.held_bytes as f64);

@@ -215,6 +215,8 @@ label! {
         Unlinked = "unlinked",
         /// It was not known yet what the primary lacked.
         Unjoined = "unjoined",
+        /// Writes had been acknowledged without the primary, and were to be put back.
+        Unsettled = "unsettled",
         /// The primary was cut off from Sentinels and replicas.
         Isolated = "isolated",
         /// The primary took no writes.

@@ -131,7 +131,7 @@ impl Proxy {
     pub(super) fn wait_for_replicas(
         &mut self,
         id: ClientId,
-        acknowledged: Acknowledged,
+        acknowledged: Acknowledgement,
         seen: &[u8],
     ) {
         let now = self.now;
@@ -153,14 +153,14 @@ impl Proxy {
     }
 
     /// Writes a whole reply to a client; it waits for replicas to have what is said here, if that is something.
-    pub(super) fn write_acknowledged(
+    pub(super) fn write_waiting(
         &mut self,
         id: ClientId,
-        waiting: Acknowledged,
+        waiting: Acknowledgement,
         reply: &[u8],
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        if waiting == Acknowledged::default() {
+        if waiting == Acknowledgement::default() {
             return self.write_to_client(id.index, write);
         }
         self.keep_back(id);
@@ -174,7 +174,7 @@ impl Proxy {
         id: ClientId,
         wrapped: &Wrapped,
         reply: &[u8],
-        waiting: Acknowledged,
+        waiting: Acknowledgement,
     ) {
         let Some(client) = self.client(id) else {
             return;
@@ -183,7 +183,7 @@ impl Proxy {
             true => Protocol::Resp2,
             false => client.protocol,
         };
-        self.write_acknowledged(id, waiting, reply, |out| {
+        self.write_waiting(id, waiting, reply, |out| {
             shape::append(out, reply, protocol);
         });
         self.answered(id, wrapped.answers());
@@ -294,16 +294,16 @@ impl Proxy {
     }
 }
 
-/// How many writes were acknowledged.
+/// How many writes a reply acknowledges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Acknowledged {
+pub(super) struct Acknowledgement {
     /// Those that are in the journal: its newest records.
     pub(super) added: u64,
     /// Those whose bytes were not at hand any more.
     pub(super) missed: u64,
 }
 
-impl Acknowledged {
+impl Acknowledgement {
     /// Returns what of it waits for replicas: all, or nothing.
     pub(super) fn if_waiting(self, waits: bool) -> Self {
         match waits {

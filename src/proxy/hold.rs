@@ -12,7 +12,7 @@ use crate::config::Hold as Limits;
 use crate::downstream::client::{Rewound, Stall};
 use crate::error::Waited;
 use crate::failover::hold::{Bounds, Hold, Share};
-use crate::failover::machine::{Effects, Event, Phase, Scope, Sign, State, Time};
+use crate::failover::machine::{Effects, Event, Phase, Scope, Sign, Signs, State, Time};
 use crate::failover::scripts::Scripts;
 use crate::id::ClientId;
 use crate::metrics::{ClearCause, CloseCause, ErrorKind};
@@ -101,6 +101,7 @@ impl Proxy {
         if effects.began {
             self.counters.hold.holds[state.first() as usize] += 1;
             self.note_hold_began();
+            self.note_acknowledging_from();
             self.notify_hold(true);
         }
         // What waits in a link to a primary that does not answer is not waited for any longer, either.
@@ -114,6 +115,9 @@ impl Proxy {
         }
         if effects.release {
             self.release_held();
+        }
+        if state.signs() == Signs::of(&[Sign::Unsettled]) {
+            self.return_to_primary();
         }
     }
 
@@ -164,6 +168,14 @@ impl Proxy {
         }
     }
 
+    /// Looks at those again who wait: some may go on by now.
+    pub(super) fn look_again_at_held(&mut self) {
+        // Who goes on waiting is counted once.
+        let waiting = self.failover.held.clients() as u64;
+        self.counters.hold.held = self.counters.hold.held.saturating_sub(waiting);
+        self.release_held();
+    }
+
     /// Tells whether requests wait for a primary at the moment, rather than being refused.
     pub(super) fn may_wait(&self) -> bool {
         self.failover.gate.is_some() && !self.failover.sheds
@@ -172,6 +184,9 @@ impl Proxy {
     /// Stops a request that may not be sent now; `None` when it may.
     #[cold]
     pub(super) fn stop(&mut self, request: &Request<'_>, scope: Scope) -> Option<Taken> {
+        if let Some(taken) = self.stop_acknowledged(request) {
+            return Some(taken);
+        }
         if self.passes(request, scope) {
             return None;
         }
@@ -179,6 +194,9 @@ impl Proxy {
             return Some(taken);
         }
         if let Some(taken) = self.ask_replica(request, scope) {
+            return Some(taken);
+        }
+        if let Some(taken) = self.acknowledge(request) {
             return Some(taken);
         }
         Some(self.no_primary(request))
@@ -221,7 +239,7 @@ impl Proxy {
     }
 
     /// There is no primary for a request: it waits for one, or is refused.
-    fn no_primary(&mut self, request: &Request<'_>) -> Taken {
+    pub(super) fn no_primary(&mut self, request: &Request<'_>) -> Taken {
         if self.failover.sheds {
             let may_have_run = self.failover.replaying == Some(true);
             let kind = kind_of_refusal(may_have_run);

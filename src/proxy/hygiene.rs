@@ -13,7 +13,7 @@ use crate::resp::{Words, encode, value};
 use crate::upstream::link::{Form, Lane, Proof, What, Wrapped};
 
 use super::Proxy;
-use super::durable::Acknowledged;
+use super::durable::Acknowledgement;
 use super::flights::Whole;
 use super::owed::split;
 use super::repair::marked::{Unit, without_front};
@@ -254,7 +254,7 @@ impl Proxy {
         index: u32,
         id: ClientId,
         wrapped: &Wrapped,
-        waiting: Acknowledged,
+        waiting: Acknowledgement,
     ) -> Result<(), ReplyError> {
         if let Form::Block(queued) = wrapped.form {
             return self.unwrap_block(index, id, wrapped, queued as usize);
@@ -326,7 +326,7 @@ impl Proxy {
             self.send_block_unwrapped(index, id, wrapped, queued);
             return Ok(());
         }
-        let mut waiting = Acknowledged::default();
+        let mut waiting = Acknowledgement::default();
         let mut reply = exec.to_vec();
         if let Some((stamps, exec)) = without_front(exec, front) {
             self.count_block(&wrapped.found, &exec);

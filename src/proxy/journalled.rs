@@ -21,7 +21,7 @@ use crate::resp::{Scanner, value};
 use crate::upstream::link::{Link, Write, Written};
 
 use super::Proxy;
-use super::durable::Acknowledged;
+use super::durable::Acknowledgement;
 use super::looks::Looks;
 use super::owed::{Sent, split};
 
@@ -140,29 +140,42 @@ impl Proxy {
         sent_at: Micros,
         request: &[u8],
         reply: &[u8],
-    ) -> Acknowledged {
-        let now = self.boot_micros;
-        let mut acknowledged = Acknowledged::default();
+    ) -> Acknowledgement {
         let database = self.links[link.index as usize].database;
         let fields_last = !self.fields_may_expire(link);
-        if let Some(journal) = &mut self.journal
-            && !value::is_error(reply)
-        {
-            let before = journal.ring.newest();
-            let record = Record {
-                sent_at,
-                database,
-                count: 1,
-                request,
-                reply,
-                whole: true,
-                is_look: false,
-                fields_last,
-            };
-            journal.add(&record, now);
-            acknowledged.added = journal.ring.newest() - before;
+        match value::is_error(reply) {
+            true => Acknowledgement::default(),
+            false => self.journal_add(database, sent_at, fields_last, [request, reply]),
         }
-        acknowledged
+    }
+
+    /// Adds a write of that instant that has left something, and counts it.
+    pub(super) fn journal_add(
+        &mut self,
+        database: u32,
+        sent_at: Micros,
+        fields_last: bool,
+        [request, reply]: [&[u8]; 2],
+    ) -> Acknowledgement {
+        let Some(journal) = &mut self.journal else {
+            return Acknowledgement::default();
+        };
+        let before = journal.ring.newest();
+        let record = Record {
+            sent_at,
+            database,
+            count: 1,
+            request,
+            reply,
+            whole: true,
+            is_look: false,
+            fields_last,
+        };
+        journal.add(&record, self.boot_micros);
+        Acknowledgement {
+            added: journal.ring.newest() - before,
+            missed: 0,
+        }
     }
 
     /// EXEC of a client's transaction was queued on its own link just now.
@@ -202,7 +215,7 @@ impl Proxy {
         frames: u32,
         bytes: &[u8],
         begins: bool,
-    ) -> Acknowledged {
+    ) -> Acknowledgement {
         self.journal_run(index, frames, bytes, begins, true)
     }
 
@@ -226,14 +239,14 @@ impl Proxy {
         bytes: &[u8],
         begins: bool,
         may_err: bool,
-    ) -> Acknowledged {
+    ) -> Acknowledgement {
         let link = &mut self.links[index as usize];
         let last = link.replied + u64::from(frames);
         let (Some(journal), Some(front)) = (&mut self.journal, link.writes.front()) else {
-            return Acknowledged::default();
+            return Acknowledgement::default();
         };
         if front.place > last {
-            return Acknowledged::default();
+            return Acknowledgement::default();
         }
         let (added, missed) = (journal.ring.newest(), journal.missed);
         let replies = Replies {
@@ -244,7 +257,7 @@ impl Proxy {
             may_err,
         };
         journal.take(link, replies, self.boot_micros);
-        Acknowledged {
+        Acknowledgement {
             added: journal.ring.newest() - added,
             missed: journal.missed - missed,
         }
@@ -362,7 +375,7 @@ impl Proxy {
                 records: journal.ring.len() as u64,
                 bytes: journal.ring.bytes() as u64,
                 oldest_ms: oldest.map_or(0, |at| now.saturating_sub(at) / 1_000),
-                at_risk: journal.at_risk(),
+                at_risk: journal.at_risk() + self.acknowledging.kept.writes(),
             };
         }
     }

@@ -136,6 +136,7 @@ impl Proxy {
         }
         self.tick_failover();
         self.tick_waits();
+        self.tick_acknowledging();
         self.tick_repair();
         self.deny_late_waiters();
         self.probe_links();
@@ -158,6 +159,7 @@ impl Proxy {
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
             .chain(self.next_wait_due())
+            .chain(self.next_acknowledging_tick())
             .chain(self.next_repair_tick())
             .min()
     }

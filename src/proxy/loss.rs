@@ -123,6 +123,10 @@ impl Proxy {
             self.forget(&awaited.what);
         }
         self.end_all_pending(&mut link);
+        // It must not arrive when it has been asked elsewhere, or answered.
+        if fate == Fate::TakenBack && !link.awaited.is_empty() {
+            link.abort();
+        }
         let owed = Owed::of(&mut link);
         match link.owner {
             Some(owner) => self.own_link_lost(owner, &link, owed, half_sent.is_some(), fate),
@@ -148,18 +152,30 @@ impl Proxy {
 
     /// Leaves every link, whatever its health.
     pub(super) fn fail_all_links(&mut self) {
+        self.fail_links(|_| true);
+        self.server_is_gone();
+    }
+
+    /// Leaves the links that clients share; those with a link of their own go on waiting.
+    pub(super) fn leave_shared_links(&mut self) {
+        self.registry.health = Health::Starting;
+        self.failover_event(Event::LinkLost);
+        self.fail_links(|lane| matches!(lane, Lane::Tracked | Lane::General));
+    }
+
+    fn fail_links(&mut self, is_left: impl Fn(Lane) -> bool) {
         let id = |(index, link): (usize, &Link)| LinkId {
             index: index as u32,
             serial: link.serial,
         };
-        let old: Vec<LinkId> = self.links.iter().map(id).collect();
-        for link in old {
+        let left = self.links.iter().filter(|(_, link)| is_left(link.lane));
+        let left: Vec<LinkId> = left.map(id).collect();
+        for link in left {
             if self.link(link).is_some() {
                 self.note_link_gone(link.index);
                 self.fail_link(link.index);
             }
         }
-        self.server_is_gone();
     }
 
     /// Answers what was awaited of a lost link, but for the client that got half a reply, which is closed: to it our text

@@ -15,7 +15,8 @@
 //!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
 //!  no primary ──► hold.rs ────► the request waits in its client's input, or
 //!                 stale.rs ───► is answered from the cache, or
-//!                 replica.rs ─► is asked of a replica
+//!                 replica.rs ─► is asked of a replica, or
+//!                 acknowledge.rs: is acknowledged, and put back later
 //!  other primary ► switch.rs ── all links are lost, new ones dialled
 //!  other primary ► repair.rs: what it lacks is put back; requests wait for their keys, writes go with marks
 //!  hold ────────► maint.rs ──── clients that want to know are told
@@ -34,6 +35,7 @@
 //! the client gets that link for good and its bytes pass unread in both directions (`Client::raw`): then it simply has
 //! a connection to the server. Over-estimating state costs a link; under-estimating it would cost correctness.
 
+mod acknowledge;
 mod cached;
 mod claims;
 mod clients;

@@ -20,6 +20,7 @@ mod gate;
 mod link;
 pub(super) mod marked;
 mod reseed;
+mod returned;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -50,6 +51,9 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 const LOOK_SOON: Duration = Duration::from_millis(10);
 const LOOK_LATER: Duration = Duration::from_millis(250);
 
+/// How often it is looked whether what is on its way has been answered.
+const DRAIN_LOOK: Duration = Duration::from_millis(1);
+
 /// How often a report is given again, so that a round ends although a sidecar has died, and how often a heartbeat.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -72,6 +76,20 @@ pub enum Arrival {
         /// It has lost what those before it had.
         lost_all: bool,
     },
+    /// It is the same one, and writes were acknowledged without it.
+    Returned {
+        /// When trouble began, by the boot clock.
+        trouble_at: Micros,
+        /// They were acknowledged here, and a round is to be opened for them; else by another sidecar, which has opened it.
+        opens: bool,
+    },
+}
+
+impl Arrival {
+    /// Tells whether the primary is the one before.
+    pub(super) fn is_return(self) -> bool {
+        matches!(self, Self::Returned { .. })
+    }
 }
 
 /// How far the repair of the present primary is.
@@ -84,6 +102,8 @@ pub(super) enum Stage {
         /// Until when, once the primary was reached.
         until: Option<Instant>,
     },
+    /// What is on its way to the primary is waited for, until then: it goes without marks.
+    Draining(Stamp, Instant),
     /// The journal is read.
     Folding(Box<Fold>, Seq),
     /// Keys are repaired.
@@ -100,6 +120,10 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) own: Own,
+    /// What was acknowledged without the primary, to be put back when all others have compared what they have.
+    pub(super) later: Option<Own>,
+    /// That is what `own` is.
+    pub(super) is_deferred: bool,
     pub(super) is_sent: bool,
     /// Who waits for it.
     pub(super) waiting: Vec<ClientId>,
@@ -149,6 +173,11 @@ pub(super) struct Repairing {
     /// Keys that are not sent yet; some may have been.
     pub(super) order: VecDeque<KeyId>,
     pub(super) unanswered: usize,
+    /// Keys that wait until others have compared what they have, and whether they were told that this sidecar has.
+    pub(super) deferred: usize,
+    pub(super) has_checked: bool,
+    /// A primary was joined: there is something to compare the next one with.
+    has_joined: bool,
     /// Keys with something that waits for somebody to put them back, and the writes that they stand for.
     pub(super) pending: HashMap<KeyId, u64>,
     pub(super) waiting_for_peers: Vec<ClientId>,
@@ -198,6 +227,9 @@ impl Repairing {
                 works: HashMap::new(),
                 order: VecDeque::new(),
                 unanswered: 0,
+                deferred: 0,
+                has_checked: false,
+                has_joined: false,
                 pending: HashMap::new(),
                 waiting_for_peers: Vec::new(),
                 from: 0,
@@ -208,6 +240,17 @@ impl Repairing {
                 is_said: false,
             })
         })
+    }
+
+    /// Tells whether what is acknowledged without a primary can be put back later, as far as that is known.
+    pub(super) fn can_put_back(&self) -> bool {
+        self.has_joined && !matches!(self.stage, Stage::Off | Stage::Unable)
+    }
+
+    /// Tells whether a key is still to be repaired.
+    pub(super) fn has_work(&self, database: u32, key: &[u8]) -> bool {
+        let id = || (database, Bytes::copy_from_slice(key));
+        !self.works.is_empty() && self.works.contains_key(&id())
     }
 
     /// Returns how long a round lasts, in milliseconds.
@@ -230,7 +273,9 @@ impl Repairing {
         self.link = None;
         self.due.dial = now;
         self.clock = Clock::default();
-        self.replid.clear();
+        if !arrival.is_return() {
+            self.replid.clear();
+        }
         self.round = 0;
         self.account = Account::new(now);
         waiting
@@ -285,6 +330,10 @@ impl Proxy {
                     return self.give_up_repair("the primary does not answer in time");
                 }
             }
+            Stage::Draining(horizon, until) => {
+                let (horizon, until) = (*horizon, *until);
+                return self.drain_for_round(horizon, until);
+            }
             Stage::Folding(..) => return self.fold(),
             _ => {}
         }
@@ -306,7 +355,12 @@ impl Proxy {
         let stage = match &repairing.stage {
             Stage::Off | Stage::Unable => return None,
             Stage::Joining { until } => *until,
+            Stage::Draining(_, until) => Some((*until).min(self.now + DRAIN_LOOK)),
             Stage::Folding(..) => Some(self.now),
+            Stage::Repairing if repairing.waits_to_put_back() => {
+                let until = repairing.peers_until.unwrap_or(due.look);
+                Some(until.min(due.look))
+            }
             Stage::Repairing => repairing.peers_until,
             Stage::Reported => {
                 let next = due.look.min(due.report);
@@ -317,7 +371,7 @@ impl Proxy {
         // What is due on a link that is not up waits for that.
         let is_up = repairing.link.is_some() && !repairing.is_asking;
         let stage = match repairing.stage {
-            Stage::Reported | Stage::Idle if !is_up => repairing.peers_until,
+            Stage::Repairing | Stage::Reported | Stage::Idle if !is_up => repairing.peers_until,
             _ => stage,
         };
         link.into_iter().chain(stage).min()
@@ -349,6 +403,7 @@ impl Proxy {
 /// What is asked of the server now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
+    Check,
     Report,
     Look,
     Beat,
@@ -357,8 +412,13 @@ pub(super) enum Wanted {
 impl Repairing {
     /// Returns what is due, and puts it off.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Wanted> {
+        let is_waiting = self.waits_to_put_back();
         let due = &mut self.due;
         match self.stage {
+            Stage::Repairing if is_waiting && !std::mem::replace(&mut self.has_checked, true) => {
+                Some(Wanted::Check)
+            }
+            Stage::Repairing if is_waiting && due.look <= now => Some(Wanted::Look),
             Stage::Reported if due.report <= now => {
                 due.report = now + REPORT_EVERY;
                 Some(Wanted::Report)
@@ -388,6 +448,8 @@ impl Repairing {
         self.peers_until = None;
         self.order.clear();
         self.pending.clear();
+        self.deferred = 0;
+        self.has_checked = false;
         let mut waiting = std::mem::take(&mut self.waiting_for_peers);
         waiting.extend(self.works.drain().flat_map(|(_, work)| work.waiting));
         waiting

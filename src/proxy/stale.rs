@@ -16,7 +16,7 @@ use crate::command::keys;
 use crate::command::table::{CachedRead, Kind};
 use crate::failover::machine::Scope;
 use crate::failover::touches::{Touch, Touches};
-use crate::id::ClientId;
+use crate::id::{ClientId, LinkId};
 use crate::metrics::{Lane as LaneMetric, SessionRead, Touched};
 use crate::resp::{Protocol, encode};
 use crate::upstream::link::{Lane, Link, Pending, What};
@@ -101,6 +101,11 @@ impl Stale {
     /// Takes the touches that were answered, to be applied otherwise.
     pub(super) fn take_touches(&mut self) -> Vec<Touch> {
         self.touches.take()
+    }
+
+    /// A write of the key is acknowledged: what was touched before is its writer's now.
+    pub(super) fn forget_touch(&mut self, database: u32, key: &[u8]) {
+        self.touches.forget(database, key);
     }
 
     fn note(&mut self, link: &Link, now: Millis) {
@@ -249,6 +254,16 @@ impl Proxy {
         Some(Taken::Bytes(request.length))
     }
 
+    /// Tells whether a key was known to live, by what came from a link that was relied on when the hold began.
+    pub(super) fn was_cached_live(&mut self, database: u32, key: &[u8]) -> bool {
+        let (Some(last), Some(cached)) = (self.stale.of(database).copied(), &mut self.cached)
+        else {
+            return false;
+        };
+        let question = last.question(database, key, &[CachedRead::Get as u8], self.boot);
+        cached.is_session(key) && cached.core.look_up_live(&question, |_| ()).is_some()
+    }
+
     /// Applies the touches that were answered meanwhile, before anything else is sent.
     pub(super) fn apply_touches(&mut self) {
         let has_gt = self
@@ -264,22 +279,30 @@ impl Proxy {
                 self.keep_touch(touch);
                 continue;
             };
-            let target = &mut self.links[link.index as usize];
-            target.push_bytes(&touch.request(has_gt), &mut self.pool);
-            let slot = self
-                .cached
-                .as_mut()
-                .map(|cached| cached.core.write_sent(&touch.key));
-            let effect = touch.request(true);
-            target.expect(ClientId::NOBODY, What::Touched(Box::new(touch)));
-            let asked = target.asked;
+            let (request, effect) = (touch.request(has_gt), touch.request(true));
+            let key = touch.key.clone();
+            self.send_write_of_ours(link, &key, &request, What::Touched(Box::new(touch)));
             self.journal_sent_as(link, &effect, false);
-            if let Some(slot) = slot {
-                let target = &mut self.links[link.index as usize];
-                target.pending.push_back((asked, Pending::One(slot)));
-            }
-            self.touch_link(link);
         }
+    }
+
+    /// Sends a write that no client awaits the reply of.
+    pub(super) fn send_write_of_ours(
+        &mut self,
+        link: LinkId,
+        key: &[u8],
+        request: &[u8],
+        what: What,
+    ) {
+        let target = &mut self.links[link.index as usize];
+        target.push_bytes(request, &mut self.pool);
+        target.expect(ClientId::NOBODY, what);
+        let asked = target.asked;
+        if let Some(cached) = &mut self.cached {
+            let slot = cached.core.write_sent(key);
+            target.pending.push_back((asked, Pending::One(slot)));
+        }
+        self.touch_link(link);
     }
 
     /// A touch could not be applied: its link was lost, or refused it. It is applied after the next hold.

@@ -23,6 +23,7 @@ use crate::seam::{Clock, Dial, Entropy, HostPort};
 use crate::upstream::link::Link;
 use crate::upstream::registry::Registry;
 
+use super::acknowledge::Acknowledging;
 use super::cached::Cached;
 use super::durable::Durability;
 use super::hold::Failover;
@@ -49,6 +50,8 @@ pub struct Proxy {
     pub(super) replica: Replica,
     /// What is answered meanwhile.
     pub(super) stale: Stale,
+    /// Writes that were acknowledged meanwhile.
+    pub(super) acknowledging: Acknowledging,
     /// What clients are told of it.
     pub(super) notices: Notices,
     pub(super) ready: Arc<Ready>,
@@ -166,6 +169,7 @@ impl Proxy {
             failover,
             replica: Replica::default(),
             stale: Stale::default(),
+            acknowledging: Acknowledging::default(),
             notices: Notices::default(),
             primary,
             in_doubt: false,

@@ -6,8 +6,9 @@
 //! here. A rule of REPAIR.md that is marked there as modelled is taken away once, alone: then some guarantee must break.
 //!
 //! A single field is written here only where the key is. A *create* is HSET of both fields wherever it runs; where HLEN behind it
-//! counts no others and its own were new, its record is a whole value of just before, and the fields. With one failover, R1 to
-//! R4 hold for every two writes of which one is a create, but that:
+//! counts no others and its own were new, its record is a whole value of just before, and the fields. Whether they
+//! were new its reply tells (HSET), or that the key has no deadline (HMSET). With one failover, R1 to R4 hold for every two writes
+//! of which one is a create, but that:
 //! - *A create may be lost, and is counted lost*, that found no key to be put into: an isolated primary ran it after a delete
 //!   on the next one.
 //! - *A create is lost* that did not wait for peers, ran on an isolated primary or ran while another sidecar had answered
@@ -20,8 +21,10 @@
 //!
 //! The ignored tests go deeper, and want a release build: two failovers, three writes, walks of four.
 
+mod deep;
 mod explain;
 mod links;
+mod repairs;
 mod scene;
 mod search;
 mod state;
@@ -123,6 +126,22 @@ fn every_guarantee_holds_for_creates() {
     }
 }
 
+/// But for one that is let be: a DEL was answered locally, the failover called off; its repair takes the old deadline of a key in
+/// which HMSET has set all fields, which then looks new, and which the next primary has with that deadline.
+#[test]
+fn every_guarantee_holds_for_creates_that_do_not_tell_whether_they_are() {
+    let is_let_be =
+        |scene: &Scene| scene.returns > 0 && scene.lean && scene.ops == [(0, Delete), (1, Create)];
+    for place in 0..variations(Scene::new(Vec::new(), 1)).len() {
+        let scenes = creating(2, 1).map(|scene| Scene {
+            silent: true,
+            ..variations(scene).swap_remove(place).1
+        });
+        holds("silent creates", scenes.filter(|scene| !is_let_be(scene)));
+    }
+}
+
+/// Both sidecars may hold, and answer locally: each waits for the other to compare, not to report.
 #[test]
 fn every_guarantee_holds_where_two_failovers_are_called_off() {
     let scenes = Scene::all(2, 0).into_iter();
@@ -144,75 +163,19 @@ fn every_guarantee_holds_for_two_failovers() {
     holds("two failovers", scenes);
 }
 
-#[test]
-#[ignore = "minutes in release"]
-fn deep_two_failovers() {
-    for place in 0..variations(Scene::new(Vec::new(), 2)).len() {
-        let scenes = Scene::all(2, 2).into_iter();
-        holds(
-            "two failovers",
-            scenes.map(|scene| variations(scene).swap_remove(place).1),
-        );
-    }
-}
-
-#[test]
-#[ignore = "minutes in release"]
-fn deep_creates() {
-    holds("creates, two failovers", creating(2, 2));
-    let hasty = creating(3, 1).map(|scene| Scene {
-        hasty: true,
-        ..scene
-    });
-    holds("creates, three writes", hasty);
-}
-
-#[test]
-#[ignore = "minutes in release"]
-fn deep_three_writes() {
-    let scenes = Scene::all(3, 1).into_iter();
-    let hasty = scenes.map(|scene| Scene {
-        hasty: true,
-        ..scene
-    });
-    holds("three writes", hasty);
-    let scenes = Scene::all(3, 0).into_iter();
-    let returns = scenes.map(|scene| Scene {
-        returns: 2,
-        hasty: true,
-        ..scene
-    });
-    holds("three writes, called off", returns);
-}
-
-/// Four writes, two failovers, everything but skew at once, a million ways.
+/// Not three writes: there some are found that are let be.
+/// - DEL on the old primary, SET on the new one, a create on the old one, each after the other: the create was counted where the
+///   SET is not, and supersedes it, so that fields and deadline of the SET are gone. An isolated primary does that, and the
+///   journal can't tell.
+/// - A SET or EXPIRE that overlaps a create, dispatched before and run behind it, is superseded as if it had run before.
+/// - A DEL that overlaps a SET, dispatched after and run before it: the DEL wins, and takes along a create that came after both.
+/// - A create that overlaps a field write, dispatched and run the other way round, is put back with one field of its own.
 ///
-/// With skew it finds one that is let be: a SET that is known to be inherited, though a DEL that overlapped it ran later, leaves
-/// its mark; a SET of the DEL's own sidecar within the error of the clocks is then superseded by it, and the key stays absent.
+/// Nor with a round that ends by time, or a failover that is called off: a DEL that came too late for one round is put back in the
+/// next, below a create that had told that it found the key.
 #[test]
-#[ignore = "minutes in release"]
-fn deep_walks() {
-    let mut state: u64 = 1;
-    let mut chance = |bound: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 33) as usize % bound
-    };
-    let mut core = Core::default();
-    for _ in 0..1_000_000 {
-        let ops = (0..4).map(|_| (chance(2), Kind::ALL[chance(5)])).collect();
-        let scene = Scene {
-            hasty: chance(2) == 0,
-            ends: chance(2) as u8,
-            losses: chance(2) as u8,
-            returns: chance(3) as u8,
-            ..Scene::new(ops, 1 + chance(2) as u8)
-        };
-        if let Some(violation) = walk::<Sound>(&scene, &mut core, &mut chance).violation {
-            panic!("{scene:?}: {violation}");
-        }
-    }
+fn every_guarantee_holds_for_creates_and_two_failovers() {
+    holds("creates, two failovers", creating(2, 2));
 }
 
 /// Some scene breaks.
@@ -474,6 +437,19 @@ fn called_off_what_was_answered_locally_is_repaired_in_a_round() {
     let scene = Scene {
         returns: 1,
         ..Scene::new(vec![(0, Set), (1, Delete)], 0)
+    };
+    assert!(breaks::<Sound>(shell, [scene]));
+}
+
+#[test]
+fn called_off_others_compare_what_they_have_before_it_is_put_back() {
+    let shell = Shell {
+        compares_first: false,
+        ..Shell::SOUND
+    };
+    let scene = Scene {
+        returns: 1,
+        ..Scene::new(vec![(0, Delete), (0, Field(0)), (1, Set)], 0)
     };
     assert!(breaks::<Sound>(shell, [scene]));
 }

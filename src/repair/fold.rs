@@ -13,9 +13,16 @@
 //! |---|---|
 //! | `PTTL`, the value is known | a whole value |
 //! | `DUMP` and `PTTL` | a whole value, as the payload |
-//! | `HLEN` of as many fields as were set since it is blind, and `PTTL` | a whole value |
+//! | `HLEN` of as many fields as were set last, which is blind, and `PTTL` | a whole value |
 //! | any that finds no key, which is blind | a delete |
-//! | `HLEN` of as many fields as were set, and `PTTL` | a whole value of just before the oldest of them, or of the base's stamp; the fields stay |
+//! | `HLEN` of as many fields as were set last, all new, and `PTTL` | a whole value of just before the oldest of them, or of the base's stamp; the fields stay |
+//!
+//! Those *set last* went out together, in one packet: of what was set before that others may have removed some, and put
+//! others there. *All new*: the replies (HSET, HSETNX, HDEL) count them, so nothing was there before. Fields that were there
+//! make no whole value, though they be all: that would supersede what another sidecar wrote where this one did not look, locally
+//! or on the next primary (`super::explore` finds it). HMSET does not count. Its fields are taken for new where the key has no deadline, as
+//! one has that was just made (explored, too), or was given one in the same packet. That mistakes a hash without a deadline, or one
+//! whose fields and deadline are written anew together; else no login by HMSET and EXPIRE in one transaction would come back.
 //!
 //! A look counts only if it was dispatched no earlier than every write of ours to the key: one that stood behind a write on one
 //! link may have run before a later write on another.
@@ -30,6 +37,7 @@
 //! Those of one key rise in the order of the fold, whatever order the dispatches had: one sidecar's writes to a key are one
 //! sequence.
 
+mod counted;
 mod key;
 mod known;
 
@@ -205,7 +213,7 @@ impl Fold {
                 .entry(effect.key.into())
                 .or_insert_with(|| Key::after(flushed)),
         };
-        key.write(effect.change, effect.was, step);
+        key.write(effect.change, effect.was, effect.growth, step);
     }
 
     fn open(&mut self, database: u32) -> &mut Database {

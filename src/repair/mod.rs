@@ -21,6 +21,7 @@
 //! - A *pending* write has a mark and no key to apply it to: whoever puts the key back applies it.
 //! - *Disturbed* is a component that was written in this round: by an app, or by the repair of some record.
 
+pub mod acknowledged;
 pub mod decide;
 pub mod fold;
 pub mod key;

@@ -305,8 +305,23 @@ impl Names {
 
     /// Reports to the round of this number; if it closes, marks go from these databases.
     pub fn report<'a>(&'a self, id: &'a str, number: i64, databases: &[u32]) -> Call<'a> {
+        self.report_as(b"reported", id, number, databases)
+    }
+
+    /// Says in the round of this number that all is compared but what was acknowledged without the primary.
+    pub fn checked<'a>(&'a self, id: &'a str, number: i64, databases: &[u32]) -> Call<'a> {
+        self.report_as(b"checked", id, number, databases)
+    }
+
+    fn report_as<'a>(
+        &'a self,
+        word: &'a [u8],
+        id: &'a str,
+        number: i64,
+        databases: &[u32],
+    ) -> Call<'a> {
         let mut call = self.shared(Script::Report, true);
-        call.bytes(id.as_bytes()).number(number);
+        call.bytes(id.as_bytes()).number(number).bytes(word);
         call.databases(databases)
     }
 

@@ -324,10 +324,7 @@ impl<'a> Questions<'a> {
             objectively_down: configured == address && reply::has_flag(fields, "o_down"),
             failover: reply::has_flag(fields, "failover_in_progress"),
             ahead: reply::is_ahead(fields),
-            down_after: fields
-                .get("down-after-milliseconds")
-                .and_then(|text| text.parse().ok())
-                .map(Duration::from_millis),
+            down_after: reply::down_after(fields),
             address,
         }))
     }

@@ -2,7 +2,7 @@
 //!
 //! [`topology`] chooses, and does nothing else. [`client`] and [`node`] ask and listen, one task a connection, so that a slow
 //! peer holds up nobody. [`watch`] gathers what they see, has it judged and says what changed. [`reply`] and [`event`] read
-//! what came over the wire.
+//! what came over the wire. [`once`] asks one thing.
 
 mod announced;
 pub mod backoff;
@@ -10,6 +10,7 @@ pub mod client;
 pub mod event;
 pub mod link;
 pub mod node;
+pub mod once;
 pub mod reply;
 pub mod snapshot;
 pub mod standalone;

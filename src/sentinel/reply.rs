@@ -1,6 +1,7 @@
 //! Reads what Sentinels and nodes answer: pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use redis::Value;
 
@@ -42,6 +43,12 @@ pub(super) fn fields(value: &Value) -> Option<Fields> {
             .collect(),
         _ => None,
     }
+}
+
+/// Reads after which time a Sentinel takes the primary for down, off SENTINEL MASTER.
+pub(super) fn down_after(fields: &Fields) -> Option<Duration> {
+    let text = fields.get("down-after-milliseconds")?;
+    text.parse().ok().map(Duration::from_millis)
 }
 
 /// Reads a list of maps; an entry of another shape is left out.

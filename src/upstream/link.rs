@@ -451,6 +451,13 @@ impl Link {
         Some(front)
     }
 
+    /// Has nothing of what was written to it go out any more once it is dropped.
+    pub fn abort(&mut self) {
+        if let Socket::Up(stream) = &mut self.socket {
+            stream.abort();
+        }
+    }
+
     /// Tells whether requests flow.
     pub fn is_up(&self) -> bool {
         matches!(self.socket, Socket::Up(_))

@@ -35,7 +35,7 @@ pub struct Sidecar {
     host: Host,
     unix: PathBuf,
     child: Option<Child>,
-    scratch: Scratch,
+    pub scratch: Scratch,
     announced: Vec<String>,
 }
 

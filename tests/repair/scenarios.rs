@@ -1,5 +1,6 @@
 //! What happens to the primary; the writes that it has acknowledged stay.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
@@ -171,7 +172,7 @@ fn isolate(version: &Version, name: &'static str, seconds: f64) {
 pub(crate) fn isolated_with_a_sidecar(version: &Version) {
     let scene = Scene {
         sidecars: 2,
-        last_beside_primary: true,
+        last_beside: Some(0),
         writes_whole: true,
         announced: &["its writes go on (hold.on_isolation)"],
         ..Scene::of("isolated with one sidecar of two")
@@ -188,6 +189,57 @@ pub(crate) fn isolated_for_5_s(version: &Version) {
 
 pub(crate) fn isolated_for_12_s(version: &Version) {
     isolate(version, "isolated for 12 s", 12.0);
+}
+
+/// Writes are acknowledged while there is no primary, and put back on the next one with what that lacks.
+pub(crate) fn acknowledged_while_holding(version: &Version) {
+    let scene = Scene {
+        sidecars: 2,
+        writes_whole: true,
+        down_after_ms: 3_000,
+        acknowledges: true,
+        ..Scene::of("host lost, writes acknowledged meanwhile")
+    };
+    lose_host(&scene, version, 0.4);
+}
+
+/// The primary stands still for less than the Sentinels wait, and goes on: it gets what both sidecars have acknowledged.
+pub(crate) fn acknowledged_and_called_off(version: &Version) {
+    let scene = Scene {
+        on_hosts: false,
+        sidecars: 2,
+        writes_whole: true,
+        down_after_ms: 15_000,
+        acknowledges: true,
+        ..Scene::of("primary frozen for 2 s, writes acknowledged meanwhile")
+    };
+    it_is_repaired(&scene, version, |_, fault| {
+        fault.run("freeze-primary", &["2"]);
+        fault.acknowledge(2_000.0);
+    });
+}
+
+/// One sidecar can't reach the primary for a while, and acknowledges; the other goes on writing the same sessions to it.
+pub(crate) fn acknowledged_by_one_alone(version: &Version) {
+    let scene = Scene {
+        sidecars: 2,
+        writes_whole: true,
+        down_after_ms: 15_000,
+        last_beside: Some(1),
+        acknowledges: true,
+        ..Scene::of("one sidecar cut off for 2 s, writes acknowledged meanwhile")
+    };
+    it_is_repaired(&scene, version, |_, fault| {
+        let route = |verb: &str| {
+            let mut command = fault.places[1].command(Path::new("ip"));
+            command.args(["route", verb, "blackhole", &fault.places[0].address]);
+            assert!(command.status().expect("ip can be run").success());
+        };
+        route("add");
+        pause(Duration::from_secs(2));
+        route("del");
+        fault.acknowledge(2_000.0);
+    });
 }
 
 /// Under a supervisor that starts it again at once: the replicas copy its emptiness.

@@ -43,8 +43,10 @@ pub(crate) struct Scene {
     /// Others are waited for as long as they take. If not, what depends on a write that another sidecar has still to put back is asked
     /// of counters alone: a login writes its session whole, and no SET keeps a deadline.
     pub(crate) is_patient: bool,
-    /// The last sidecar runs on the host of the first primary.
-    pub(crate) last_beside_primary: bool,
+    /// The last sidecar runs on the host of this node; 0 is the first primary.
+    pub(crate) last_beside: Option<usize>,
+    /// With the journal, writes are acknowledged while requests are held, and have to be.
+    pub(crate) acknowledges: bool,
     /// Counters may miss counts: what several sidecars, or an isolated primary, count at once is not promised.
     pub(crate) may_miscount: bool,
     /// What the sidecars may warn of, besides what each switch makes them say.
@@ -63,7 +65,8 @@ impl Scene {
             value_bytes: 0,
             writes_whole: false,
             is_patient: true,
-            last_beside_primary: false,
+            last_beside: None,
+            acknowledges: false,
             may_miscount: false,
             announced: &[],
         }
@@ -74,6 +77,8 @@ impl Scene {
 pub(crate) struct Fault<'a> {
     pub(crate) workload: &'a Workload,
     pub(crate) sidecars: &'a [Sidecar],
+    /// Where the nodes are.
+    pub(crate) places: &'a [Host],
     /// 1 at first, and twice as much each time that nothing was lost.
     pub(crate) harder: f64,
 }
@@ -99,6 +104,7 @@ impl Fault<'_> {
 pub(crate) struct Stage {
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) cluster: Cluster,
+    pub(crate) places: Vec<Host>,
     // Dropped after what lives there.
     _hosts: Option<Hosts>,
     _turn: Turn,
@@ -191,6 +197,7 @@ fn play(
 ) -> Option<Verdict> {
     let mut stage = Stage::set(scene, version, |wishes| match half {
         Half::WithoutJournal => wishes.journal("enabled: false"),
+        Half::WithJournal if scene.acknowledges => wishes.hold("writes: acknowledge"),
         Half::WithJournal => wishes,
     })?;
     let addresses: Vec<String> = stage
@@ -216,6 +223,7 @@ fn play(
         let fault_of = Fault {
             workload: &workload,
             sidecars: &stage.sidecars,
+            places: &stage.places,
             harder,
         };
         fault(&mut stage.cluster, &fault_of);
@@ -228,8 +236,13 @@ fn play(
         }
     });
     let verdict = stage.judge(&workload);
+    let name = "gripfast_writes_acknowledged_held_total";
+    let held = stage.sidecars.iter().map(|sidecar| sidecar.metric(name));
+    let held: f64 = held.sum();
+    let is_due = scene.acknowledges && half == Half::WithJournal;
+    assert_eq!(held > 0.0, is_due, "{}: {held} while holding", scene.name);
     eprintln!(
-        "{} on {}, {half:?}, {harder} times as hard: {}",
+        "{} on {}, {half:?}, {harder} times as hard: {}; {held} acknowledged while holding",
         scene.name,
         version.name,
         figures(&verdict)
@@ -282,14 +295,15 @@ impl Stage {
             for text in SWITCH_SAYS.iter().chain(&others).chain(scene.announced) {
                 wanted = wanted.announce(text);
             }
-            if scene.last_beside_primary && number + 1 == scene.sidecars {
-                wanted = wanted.on(&places[0]);
+            if let Some(node) = scene.last_beside.filter(|_| number + 1 == scene.sidecars) {
+                wanted = wanted.on(&places[node]);
             }
             wishes(wanted).start()
         });
         Some(Self {
             sidecars: sidecars.collect(),
             cluster,
+            places,
             _hosts: hosts,
             _turn: turn,
         })

@@ -53,6 +53,8 @@ struct Live {
     /// Whether its client takes it for logged in, and knows so.
     is_in: bool,
     is_patient: bool,
+    /// A log-out is only asked of a session that was just written: what it finds is known.
+    is_known: bool,
     written: usize,
     /// Which part it belongs to, from 0, the one that goes on.
     part: usize,
@@ -286,6 +288,7 @@ impl Live {
             kind,
             is_in: false,
             is_patient: scene.is_patient,
+            is_known: scene.acknowledges,
             written: 0,
             // Each part has sessions of every kind.
             part: number / 10 % PARTS,
@@ -299,7 +302,7 @@ impl Live {
         let commands = match (self.kind, self.is_in) {
             (Kind::Text, false) => login(value, random),
             (Kind::Text, true) => update(value, self.is_patient, random),
-            (Kind::Whole, _) => write_whole(value, random),
+            (Kind::Whole, _) => write_whole(value, self.is_known, random),
             (Kind::Hash, false) => login_fields(value, self.is_patient, random),
             (Kind::Hash, true) => update_fields(value, random),
             (Kind::Counter, false) => start_count(random),
@@ -376,14 +379,18 @@ fn update(value: String, is_patient: bool, random: &mut Random) -> Vec<Command> 
     }]
 }
 
-fn write_whole(value: String, random: &mut Random) -> Vec<Command> {
+fn write_whole(value: String, is_known: bool, random: &mut Random) -> Vec<Command> {
     let life = seconds(random);
-    vec![match random.below(20) {
-        0..=12 => set(value, life, How::Set),
-        13 | 14 => set(value, life, How::Setex),
-        15 => Command::Block(vec![Command::Delete, set(value, life, How::Set)]),
+    let last = match random.below(20) {
+        0..=12 => return vec![set(value, life, How::Set)],
+        13 | 14 => return vec![set(value, life, How::Setex)],
+        15 => Command::Block(vec![Command::Delete, set(value.clone(), life, How::Set)]),
         _ => Command::Delete,
-    }]
+    };
+    match is_known {
+        true => vec![set(value, life, How::Set), last],
+        false => vec![last],
+    }
 }
 
 /// All fields but `user` may be dropped, so a hash never vanishes by that.

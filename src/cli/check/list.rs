@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use crate::config::{
     Admin, Cache, Config, Credentials, Durability, DurabilityMode, Hold, Journal, Listen, Log,
     LogFormat, OnIsolation, OnTimeout, Opaque, Ratio, Repair, RequireTtl, Sessions, Source, Touch,
-    Upstream,
+    Upstream, Writes,
 };
 
 /// Lists every key as it would be in force.
@@ -139,6 +139,8 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         stale_grace,
         ask_replica,
         on_isolation,
+        writes,
+        acknowledge_after,
     } = hold;
     writeln!(out, "hold:")?;
     writeln!(out, "  requests_max: {requests_max}")?;
@@ -153,7 +155,14 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         OnIsolation::Hold => "hold",
     };
     writeln!(out, "  ask_replica: {ask_replica}")?;
-    writeln!(out, "  on_isolation: {isolation}")
+    writeln!(out, "  on_isolation: {isolation}")?;
+    let writes = match writes {
+        Writes::Wait => "wait",
+        Writes::Acknowledge => "acknowledge",
+    };
+    writeln!(out, "  writes: {writes}")?;
+    let after = acknowledge_after.as_millis();
+    writeln!(out, "  acknowledge_after_ms: {after}")
 }
 
 fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {

@@ -9,7 +9,8 @@ use super::{Findings, size};
 use crate::config::parse;
 use crate::config::section::{Section, Shown};
 use crate::config::{
-    Cache, Hold, Journal, OnIsolation, Opaque, Repair, RequireTtl, Sessions, Source, Touch, Warning,
+    Cache, Hold, Journal, OnIsolation, Opaque, Repair, RequireTtl, Sessions, Source, Touch,
+    Warning, Writes,
 };
 
 /// Ten years in seconds, the longest expiry that can be asked for: what is longer is a mistake in the unit.
@@ -120,6 +121,10 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
     let choices = &[("serve", OnIsolation::Serve), ("hold", OnIsolation::Hold)];
     let isolation = parse::choice(choices);
     let on_isolation = section.take("on_isolation", Shown::Plain, problems, isolation);
+    let choices = &[("wait", Writes::Wait), ("acknowledge", Writes::Acknowledge)];
+    let writes = section.take("writes", Shown::Plain, problems, parse::choice(choices));
+    let after = parse::number(0..=60_000, "milliseconds");
+    let after = section.take("acknowledge_after_ms", Shown::Plain, problems, after);
     section.finish(problems);
     Hold {
         requests_max: requests_max.map_or(default.requests_max, size),
@@ -128,6 +133,8 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
         stale_grace: stale_grace.map_or(default.stale_grace, Duration::from_millis),
         ask_replica: ask_replica.unwrap_or(default.ask_replica),
         on_isolation: on_isolation.unwrap_or(default.on_isolation),
+        writes: writes.unwrap_or(default.writes),
+        acknowledge_after: after.map_or(default.acknowledge_after, Duration::from_millis),
     }
 }
 

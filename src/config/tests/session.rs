@@ -194,3 +194,20 @@ fn longest_expiry_is_no_less_than_the_one_that_is_given() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].key, "sessions.max_ttl_s");
 }
+
+#[test]
+fn writes_are_acknowledged_where_they_can_be_put_back() {
+    let upstream = "upstream: {mode: sentinel, sentinels: [\"s:26379\"], primary_name: m}\n";
+    let wished = "hold: {writes: acknowledge}\n";
+    let config = good(&format!("{upstream}{wished}"));
+    assert_eq!(config.hold.writes, Writes::Acknowledge);
+    assert_eq!(good(upstream).hold.writes, Writes::Wait);
+    let rule = "hold.writes: acknowledge: needs repair (repair.enabled), which puts them back, and the cache (cache.bytes)";
+    for other in [
+        "upstream: {mode: standalone}\n",
+        &format!("{upstream}cache: {{bytes: 0}}\n"),
+        &format!("{upstream}repair: {{enabled: false}}\n"),
+    ] {
+        assert_eq!(bad(&format!("{other}{wished}")), [rule], "{other}");
+    }
+}

@@ -4,6 +4,7 @@
 //! [`redis`], a server that does what a test tells it to. On a paused clock time only passes while everybody waits, so
 //! "at once" and "never" can be told apart, and nothing here sleeps for real.
 
+mod acknowledge;
 mod cached;
 mod client;
 mod drain;

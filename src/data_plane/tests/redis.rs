@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::repair::Round;
 use self::serving::Serving;
 use crate::seam::{BoxStream, Dial, Dialing, Entropy, HostPort};
 
@@ -55,7 +56,7 @@ struct State {
     held: HashSet<String>,
     scripts: HashMap<String, VecDeque<Say>>,
     /// Whether a round of repair is open, and who has not reported.
-    round: (bool, Vec<String>),
+    round: Round,
     pipe: usize,
     /// Cuts what is written into pieces.
     chance: Option<Entropy>,
@@ -78,7 +79,7 @@ impl Redis {
                 arrivals: Vec::new(),
                 held: HashSet::new(),
                 scripts: HashMap::new(),
-                round: (false, Vec::new()),
+                round: Round::default(),
                 pipe: 64 * 1024,
                 chance: None,
             })),
@@ -142,8 +143,12 @@ impl Redis {
 
     /// Says whether a round of repair is open, and which other sidecars have not reported.
     pub(super) fn set_round(&self, is_open: bool, missing: &[&str]) {
-        let missing = missing.iter().map(|id| (*id).to_owned()).collect();
-        self.change(|state| state.round = (is_open, missing));
+        self.change(|state| {
+            let round = &mut state.round;
+            round.number += i64::from(is_open && !round.is_open);
+            round.is_open = is_open;
+            round.missing = missing.iter().map(|id| (*id).to_owned()).collect();
+        });
     }
 
     /// Changes what it does with a link.

@@ -49,13 +49,13 @@ async fn switch(world: &World, missing: &[&str]) {
 }
 
 /// The others have reported; it is looked at four times a second.
-async fn end_round(world: &World) {
+pub(super) async fn end_round(world: &World) {
     world.redis.set_round(false, &[]);
     pass_ms(500).await;
 }
 
 /// What arrived since so many requests, without what is no matter here.
-fn since(world: &World, count: usize) -> Vec<String> {
+pub(super) fn since(world: &World, count: usize) -> Vec<String> {
     const PLAIN: [&str; 5] = ["TIME", "INFO replication", "MARK", "CLIENT", "LOOK"];
     let arrivals = world.redis.arrivals().split_off(count);
     let lines = arrivals.into_iter().map(|(_, line)| line);

@@ -82,6 +82,7 @@ pub(super) fn hset(reader: &mut Reader<'_>) -> Option<()> {
         true => reader.is_ok().then_some(None)?,
         false => Some(reader.number()?),
     };
+    reader.growth = added;
     reader.weigh(key, |was| {
         let view = hash(was)?;
         let can_be = added.is_none_or(|added| may_add(view, &names, added));
@@ -93,6 +94,7 @@ pub(super) fn hset(reader: &mut Reader<'_>) -> Option<()> {
 pub(super) fn hsetnx(reader: &mut Reader<'_>) -> Option<()> {
     let (key, name, value) = (reader.word(1)?, reader.word(2)?, reader.word(3)?);
     let is_set = reader.number()? == 1;
+    reader.growth = Some(i64::from(is_set));
     reader.weigh(key, |was| match (hash(was)?.find(name), is_set) {
         (Element::Absent | Element::Unknown, true) => Some(Change::Fields(vec![set(name, value)])),
         (Element::There(_) | Element::Unknown, false) => Some(Change::NOTHING),
@@ -105,6 +107,8 @@ pub(super) fn hincrby(reader: &mut Reader<'_>) -> Option<()> {
     let (key, name) = (reader.word(1)?, reader.word(2)?);
     let step = integer(reader.word(3)?);
     let new = reader.number()?;
+    // What was added to another number was there; else there was nothing, or 0.
+    reader.growth = (Some(new) != step).then_some(0);
     let may_expire = reader.fields_may_expire;
     reader.weigh(key, |was| {
         let old = match hash(was)?.find(name) {
@@ -135,6 +139,7 @@ pub(super) fn hdel(reader: &mut Reader<'_>) -> Option<()> {
     let key = reader.word(1)?;
     let names: BTreeSet<&[u8]> = reader.words_from(2)?.into_iter().collect();
     let removed = reader.number()?;
+    reader.growth = Some(-removed);
     reader.weigh(key, |was| {
         let view = hash(was)?;
         may_remove(view, &names, removed).then(|| {

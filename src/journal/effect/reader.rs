@@ -90,6 +90,8 @@ pub(super) struct Reader<'a> {
     pub(super) found: Vec<Effect>,
     /// Fields of hashes may have deadlines of their own.
     pub(super) fields_may_expire: bool,
+    /// How many fields more the hash has by the reply, once that is read and if it tells it.
+    pub(super) growth: Option<i64>,
     command: Command,
     request: &'a Request<'a>,
     before: &'a dyn Before,
@@ -106,6 +108,7 @@ impl<'a> Reader<'a> {
             database: write.database,
             found: Vec::new(),
             fields_may_expire: !write.fields_last && write.table.fields_may_expire(),
+            growth: None,
             request,
             before,
         }
@@ -204,6 +207,7 @@ impl<'a> Reader<'a> {
             proven,
             refutes,
             change,
+            growth: self.growth,
         }));
     }
 }

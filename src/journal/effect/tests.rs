@@ -1,14 +1,12 @@
+mod nonsense;
+mod open;
 mod rows;
+mod several;
 mod show;
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::command::leaves::{Look, keys_to_look_at, look};
-use crate::command::written::Written;
 use crate::journal::image::Image;
 use crate::journal::keyspace::Keyspace;
-use crate::journal::ring::Record;
 use crate::resp::notation::reply;
 use crate::resp::request_bytes;
 use show::{image, list};
@@ -135,91 +133,27 @@ fn a_reply_proves_more_or_less_by_itself() {
     }
 }
 
-/// What a change leaves open of a key of which nothing was known: the look that closes it.
-fn left_open(effect: &KeyEffect) -> Option<Look> {
-    let made = effect.was == Was::Unknown;
-    match &effect.change {
-        Change::Seen(_) | Change::Deleted => None,
-        Change::Opaque => Some(Look::Payload),
-        Change::Value { value, .. } if !value.is_known() => Some(Look::Payload),
-        Change::Value {
-            deadline: Some(Deadline::Unknown),
-            ..
-        }
-        | Change::Deadline(Deadline::Unknown) => Some(Look::Deadline),
-        Change::Value { deadline: None, .. } => {
-            (effect.was != Was::Absent).then_some(Look::Deadline)
-        }
-        Change::Value { .. } | Change::Deadline(_) => None,
-        Change::Fields(fields) => {
-            let any = |is: fn(&FieldChange) -> bool| fields.iter().any(|(_, change)| is(change));
-            let counts = |change: &FieldChange| match change {
-                FieldChange::Value { deadline, .. } => deadline.is_none(),
-                FieldChange::Unknown => true,
-                FieldChange::Deadline(_) | FieldChange::Removed => false,
-            };
-            if any(counts) {
-                return made.then_some(Look::Payload);
-            }
-            let sets = any(|change| matches!(change, FieldChange::Value { .. }));
-            (made && sets).then_some(Look::Fields)
-        }
-        Change::Members(members) => {
-            let adds = members.iter().any(|(_, how)| *how == MemberChange::Added);
-            (made && adds).then_some(Look::Payload)
-        }
-        Change::Scores(scores) => {
-            let adds = scores.iter().any(|(_, how)| *how != ScoreChange::Removed);
-            (made && adds).then_some(Look::Payload)
-        }
-    }
-}
-
-/// Says of a request that met a server of which nothing is known which key is left open and not asked about, if one is.
-fn unasked(request: &str, answer: &str) -> Option<String> {
-    let words: Vec<&str> = request.split(' ').collect();
-    let bytes = request_bytes(&words);
-    let found = run(&mut Keyspace::unknown(), request, answer);
-    let sent = words::first(&bytes)?;
-    let (asked, keys) = TABLE.with(|table| {
-        let command = table.find(words[0].as_bytes());
-        let asked = look(&command, &bytes, &sent.words);
-        (asked, keys_to_look_at(&command, &bytes, &sent.words))
-    });
-    let is_asked = |effect: &KeyEffect| match &keys {
-        // It is counted that nobody knows.
-        Written::Anything => asked == Some(Look::Payload),
-        Written::Words(keys) => {
-            let names = keys.iter().filter_map(|key| words.get(*key));
-            asked >= left_open(effect)
-                && effect.database == 0
-                && names.into_iter().any(|name| name.as_bytes() == effect.key)
-        }
-    };
-    found.iter().find_map(|effect| match effect {
-        Effect::Key(effect) if left_open(effect).is_some() && !is_asked(effect) => {
-            Some(format!("{request} = {answer}: {effect:?}"))
-        }
-        Effect::Anything if asked != Some(Look::Payload) || keys != Written::Anything => {
-            Some(format!("{request} = {answer}: anything"))
-        }
-        _ => None,
-    })
-}
-
-/// Each command that may leave something that its reply does not tell has a look that does.
+/// Where the reply counts: of HMSET it does not, and of HINCRBY only that there was another number before.
 #[test]
-fn what_a_reply_leaves_open_is_asked_for() {
-    let single = rows::ROWS
-        .iter()
-        .filter(|row| !row.1.starts_with("MULTI") && !row.1.starts_with("XGROUP"));
-    // What was answered at more length than is remembered is not asked for.
-    let is_whole = |row: &&rows::Row| !row.2.is_empty() && !row.2.contains('~');
-    let faults: Vec<String> = single
-        .filter(is_whole)
-        .filter_map(|&(_, request, answer, ..)| unasked(request, answer))
-        .collect();
-    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+fn a_reply_tells_by_how_much_a_hash_has_grown() {
+    for (request, answer, growth) in [
+        ("HSET k a 1 b 2", ":2", Some(2)),
+        ("HSET k a 1 b 2", ":0", Some(0)),
+        ("HSETNX k a 1", ":1", Some(1)),
+        ("HSETNX k a 1", ":0", Some(0)),
+        ("HDEL k a b", ":1", Some(-1)),
+        ("HMSET k a 1", "+OK", None),
+        ("HINCRBY k a 2", ":2", None),
+        ("HINCRBY k a 2", ":5", Some(0)),
+        ("SET k v", "+OK", None),
+        ("SADD k a", ":1", None),
+    ] {
+        let found = run(&mut Keyspace::unknown(), request, answer);
+        let [Effect::Key(effect)] = found.as_slice() else {
+            panic!("{request}: {found:?}");
+        };
+        assert_eq!(effect.growth, growth, "{request} = {answer}");
+    }
 }
 
 #[test]
@@ -323,95 +257,6 @@ fn a_key_may_go_to_another_database() {
 }
 
 #[test]
-fn a_transaction_is_read_with_what_its_requests_left() {
-    let mut known = before("-; SET k v");
-    let block = "MULTI | APPEND k w | SELECT 1 | SET k x | SWAPDB 0 1 | SET k y XX | EXEC";
-    let found = run(&mut known, block, "* :2 +OK +OK +OK +OK");
-    assert_eq!(
-        list(&found),
-        "k+=\"vw\"@kept; 1:k-=\"x\"@never; swapped 0 1; 1:k+=\"y\"@never"
-    );
-    assert_eq!(image(&known.image(0, b"k")), "+\"x\"@never");
-    assert_eq!(image(&known.image(1, b"k")), "+\"y\"@never");
-}
-
-#[test]
-fn a_transaction_that_was_not_run_left_nothing() {
-    let mut known = before("-");
-    for answer in ["nil", "_", "*-1", "-EXECABORT Transaction discarded"] {
-        assert_eq!(run(&mut known, "MULTI | SET k v | EXEC", answer), []);
-    }
-    assert_eq!(run(&mut known, "MULTI | EXEC", "*"), []);
-}
-
-/// Whatever else has happened, the keys that were named are not what they were.
-#[test]
-fn a_transaction_without_all_replies_is_read_as_far_as_they_reach() {
-    let block = "MULTI | SET k v | GETDEL x | SELECT 3 | HSET h a 1 | GET k | EXEC";
-    for (answer, expected) in [
-        // Not as many replies as requests: something else was run.
-        ("* +OK +OK", "k? opaque; x? opaque; 3:h? opaque; anything"),
-        ("5 * +OK 900~a", "k?=\"v\"@never; x+ del; 3:h? opaque"),
-        ("5 *", "k? opaque; x? opaque; 3:h? opaque"),
-        ("", "k? opaque; x? opaque; 3:h? opaque"),
-    ] {
-        let found = run(&mut Keyspace::unknown(), block, answer);
-        assert_eq!(list(&found), expected, "{answer}");
-    }
-}
-
-/// Several requests with as many replies; one alone; a transaction.
-#[test]
-fn each_write_of_a_record_is_read_by_itself() {
-    for (requests, replies, expected) in [
-        (
-            "SET k v | APPEND k w | GETDEL k",
-            "+OK; :2; nil",
-            "k?=\"v\"@never / k+=?@kept / k- del",
-        ),
-        ("SET k v", "+OK", "k?=\"v\"@never"),
-        ("SET k v", "", "k? opaque"),
-        (
-            "MULTI | SET k v | APPEND k w | EXEC",
-            "* +OK :2",
-            "k?=\"v\"@never; k+=\"vw\"@kept",
-        ),
-        ("SET k v | SET x v", "+OK", "k?=\"v\"@never / x? opaque"),
-    ] {
-        let words = requests.split(" | ").map(|line| line.split(' ').collect());
-        let words: Vec<Vec<&str>> = words.collect();
-        let record = Record {
-            sent_at: 0,
-            database: 0,
-            count: match words[0] == ["MULTI"] {
-                true => 1,
-                false => words.len() as u32,
-            },
-            request: &words
-                .iter()
-                .flat_map(|words| request_bytes(words))
-                .collect::<Vec<u8>>(),
-            reply: &replies.split("; ").flat_map(reply).collect::<Vec<u8>>(),
-            whole: true,
-            is_look: false,
-            fields_last: false,
-        };
-        let mut found = Vec::new();
-        TABLE.with(|table| {
-            proven_effects(table, &record, MOMENT, |effects| found.push(list(&effects)));
-            let cut = Record {
-                request: &record.request[..record.request.len() - 1],
-                ..record
-            };
-            let mut last = Vec::new();
-            proven_effects(table, &cut, MOMENT, |effects| last = effects);
-            assert_eq!(last, [Effect::Anything]);
-        });
-        assert_eq!(found.join(" / "), expected);
-    }
-}
-
-#[test]
 fn an_inline_request_is_read_too() {
     let table = Table::default();
     let write = Write {
@@ -439,68 +284,4 @@ fn many_records_of_one_large_key() {
         run(&mut known, &format!("HDEL k field{index}"), ":1");
     }
     assert_eq!(*known.image(0, b"k"), Image::Absent);
-}
-
-const WORDS: &[&str] = &[
-    "k",
-    "k",
-    "h",
-    "0",
-    "1",
-    "-1",
-    "10",
-    "NX",
-    "XX",
-    "GT",
-    "EX",
-    "PX",
-    "GET",
-    "FIELDS",
-    "a",
-    "",
-    "KEEPTTL",
-    "REPLACE",
-    "9223372036854775807",
-    "18446744073709551615",
-    "1.5",
-    "DB",
-    "INCR",
-];
-
-const REPLIES: &[&str] = &[
-    "+OK",
-    ":0",
-    ":1",
-    ":-2",
-    ":9223372036854775807",
-    "nil",
-    "_",
-    "$v",
-    "$1",
-    "9~v",
-    ",1.5",
-    "*",
-    "* :1",
-    "* nil $v",
-    "* :2 :-2",
-    "*-1",
-    "+QUEUED",
-    "%0",
-    "#t",
-];
-
-proptest! {
-    /// Whatever the words and the reply, and however they fit, there is an answer, and it can be folded.
-    #[test]
-    fn nonsense_never_panics(
-        name in proptest::sample::select(super::reader::names()),
-        words in proptest::collection::vec(proptest::sample::select(WORDS), 0..8),
-        answer in proptest::sample::select(REPLIES),
-        setup in proptest::sample::select(&["-", "?", "-; SET k 5 EX 9", "-; HSET k a 1 b 2 => :2"][..]),
-    ) {
-        let mut known = before(setup);
-        let request = [&[name][..], &words].concat().join(" ");
-        run(&mut known, &request, answer);
-        run(&mut known, &format!("MULTI | {request} | EXEC"), &format!("* {answer}"));
-    }
 }

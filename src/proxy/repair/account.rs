@@ -57,6 +57,7 @@ impl Proxy {
         self.let_go(waiting);
         self.end_account();
         self.failover_event(Event::Joined);
+        self.write_acknowledged();
         self.apply_touches();
     }
 
@@ -86,6 +87,9 @@ impl Proxy {
             return;
         }
         let tally = &account.tally;
+        if repairing.arrival.is_return() && *tally == Tally::default() {
+            return;
+        }
         repairing.total.merge(tally);
         repairing.reseeded += account.reseeded;
         let took = account.repaired_at.map(|at| at - account.joined_at);

@@ -90,7 +90,7 @@ impl Proxy {
             return self.give_up_repair("INFO is refused");
         };
         if let Some(repairing) = &mut self.repairing {
-            repairing.replid = replid;
+            repairing.take_replid(replid);
         }
         self.ask_round(link, |proxy, out| proxy.write_opening(out));
     }
@@ -110,6 +110,7 @@ impl Proxy {
             Stage::Joining { .. } => self.joined(&seen),
             Stage::Repairing => {
                 self.see_peers(&seen);
+                self.put_back_when_checked(&seen);
                 self.go_on_repairing();
             }
             Stage::Reported => {
@@ -118,7 +119,12 @@ impl Proxy {
                     self.end_round();
                 }
             }
-            Stage::Off | Stage::Folding(..) | Stage::Idle | Stage::Unable => {}
+            // Another sidecar has something to put back here.
+            Stage::Idle if seen.is_open && seen.number != repairing.round => {
+                self.join_another_round();
+            }
+            Stage::Off | Stage::Draining(..) | Stage::Folding(..) | Stage::Idle | Stage::Unable => {
+            }
         }
     }
 
@@ -158,10 +164,9 @@ impl Proxy {
         );
         match (repairing.arrival, seen.is_open) {
             (Arrival::Switched { .. }, true) => self.begin_fold(seen.horizon),
+            (Arrival::Returned { .. }, true) => self.begin_draining(seen.horizon),
             // Too late: others go on without marks.
-            (Arrival::Switched { .. }, false) | (Arrival::First, _) => {
-                self.begin_fold(Stamp(i64::MAX));
-            }
+            (_, false) | (Arrival::First, _) => self.begin_fold(Stamp(i64::MAX)),
         }
     }
 
@@ -179,7 +184,17 @@ impl Proxy {
         let Some(repairing) = &mut self.repairing else {
             return;
         };
-        if !matches!(repairing.stage, Stage::Repairing) || !repairing.works.is_empty() {
+        if !matches!(repairing.stage, Stage::Repairing) {
+            return;
+        }
+        if repairing.waits_to_put_back() && !repairing.has_checked {
+            // Others are waited for from here on, by what depends on them.
+            if repairing.peers_until.is_some() {
+                repairing.peers_until = Some(repairing.wait_for_peers(now));
+            }
+            return self.ask_what_is_due();
+        }
+        if !repairing.works.is_empty() {
             return;
         }
         repairing.stage = Stage::Reported;
@@ -188,9 +203,9 @@ impl Proxy {
             repairing.peers_until = Some(repairing.wait_for_peers(now));
         }
         repairing.due.report = now;
-        let (from, is_first) = (repairing.from, repairing.arrival == Arrival::First);
+        let (from, arrival) = (repairing.from, repairing.arrival);
         if let Some(journal) = &mut self.journal
-            && !is_first
+            && matches!(arrival, Arrival::Switched { .. })
         {
             journal.samples.repaired(from);
             self.confirm_repaired();
@@ -208,6 +223,10 @@ impl Proxy {
             let Some(work) = repairing.works.get_mut(&id) else {
                 continue;
             };
+            // Somebody who waits for it has put it here.
+            if work.is_deferred {
+                continue;
+            }
             if std::mem::replace(&mut work.is_sent, true) {
                 continue;
             }
@@ -243,7 +262,7 @@ impl Proxy {
         if refusal(reply).is_some() {
             return self.leave_repair_link();
         }
-        let Some(work) = repairing.works.remove(&id) else {
+        let Some(mut work) = repairing.works.remove(&id) else {
             return;
         };
         // What is not known of a key was counted before.
@@ -257,14 +276,21 @@ impl Proxy {
             .tally
             .add(Outcome::Survived, u64::from(counts.inherited));
         let verdicts = reply::repaired(reply, &work.own.record).map(|(_, verdicts)| verdicts);
-        match verdicts.map(|verdicts| outcome(&work.own.record, &verdicts)) {
-            None => account.tally.add(Outcome::Lost(Cause::Refused), writes),
-            Some(Some(outcome)) => account.tally.add(outcome, writes),
-            Some(None) => {
-                repairing.pending.insert(id, writes);
+        let refused = Some(Outcome::Lost(Cause::Refused));
+        let outcome = verdicts.map_or(refused, |verdicts| outcome(&work.own.record, &verdicts));
+        match outcome {
+            Some(outcome) => account.tally.add(outcome, writes),
+            None => {
+                repairing.pending.insert(id.clone(), writes);
             }
         }
-        self.let_go(work.waiting);
+        match work.later.take() {
+            Some(later) => repairing.defer(id, later, work.waiting),
+            None => {
+                self.acknowledged_was_put_back(&id, outcome);
+                self.let_go(work.waiting);
+            }
+        }
         self.go_on_repairing();
     }
 

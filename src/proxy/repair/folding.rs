@@ -23,7 +23,8 @@ impl Repairing {
             Arrival::Switched {
                 trouble_at,
                 lost_all: false,
-            } => {
+            }
+            | Arrival::Returned { trouble_at, .. } => {
                 let from = trouble_at.saturating_sub(self.recheck.as_micros() as Micros);
                 self.stamp(from).unwrap_or(Stamp(0))
             }
@@ -35,12 +36,7 @@ impl Repairing {
     pub(in crate::proxy) fn add_work(&mut self, own: Own) {
         let id = (own.database, own.key.clone());
         self.order.push_back(id.clone());
-        let work = Work {
-            own,
-            is_sent: false,
-            waiting: Vec::new(),
-        };
-        self.works.insert(id, work);
+        self.works.insert(id, Work::new(own));
     }
 
     /// Takes what the journal came to: keys to be repaired, and writes whose fate is known.
@@ -51,6 +47,19 @@ impl Repairing {
             flushed,
             keyless,
         } = folded;
+        if self.arrival.is_return() {
+            // Nothing of it is at risk: it is compared for the sake of others.
+            let known = owns
+                .into_iter()
+                .filter(|own| own.record != Record::default());
+            known.for_each(|own| {
+                self.add_work(Own {
+                    counts: Counts::default(),
+                    ..own
+                });
+            });
+            return;
+        }
         let tally = &mut self.account.tally;
         for counts in [flushed, keyless] {
             tally.add(Outcome::Survived, u64::from(counts.inherited));
@@ -129,10 +138,19 @@ impl Proxy {
             (late, survived) = (late + in_doubt, survived + at_risk - in_doubt);
         }
         repairing.from = from;
+        if repairing.arrival.is_return() {
+            (late, survived) = (0, 0);
+        }
         let tally = &mut repairing.account.tally;
         tally.add(Outcome::Lost(Cause::Late), late);
         tally.add(Outcome::Survived, survived);
         repairing.stage = Stage::Folding(Box::new(Fold::new()), from);
+    }
+
+    fn count_works(&mut self) {
+        if let Some(repairing) = &mut self.repairing {
+            repairing.account.keys = repairing.works.len() as u64;
+        }
     }
 
     /// Reads some more of the journal.
@@ -140,7 +158,7 @@ impl Proxy {
         let (Some(journal), Some(repairing)) = (&self.journal, &mut self.repairing) else {
             return;
         };
-        let clock = repairing.clock;
+        let (clock, is_return) = (repairing.clock, repairing.arrival.is_return());
         let Stage::Folding(fold, next) = &mut repairing.stage else {
             return;
         };
@@ -159,7 +177,8 @@ impl Proxy {
             let dispatch = Dispatch {
                 stamp,
                 doubt_ms: doubt.as_millis() as i64 + 1,
-                is_inherited: !record.is_look && journal.samples.is_inherited(seq, last),
+                is_inherited: !record.is_look
+                    && (is_return || journal.samples.is_inherited(seq, last)),
                 is_at_risk: !record.is_look && journal.samples.at_risk(seq, last) > 0,
             };
             fold.add(&self.table, &record, dispatch);
@@ -185,8 +204,10 @@ impl Proxy {
         for touch in touches {
             repairing.add_touch(touch, at);
         }
-        repairing.account.keys = repairing.works.len() as u64;
         repairing.due.look = now;
+        repairing.has_joined = true;
+        self.add_acknowledged();
+        self.count_works();
         self.in_round = true;
         self.reseed();
         self.failover_event(Event::Joined);

@@ -62,12 +62,8 @@ impl Proxy {
         mut keys: impl Iterator<Item = &'a [u8]>,
     ) -> Option<Reason> {
         let repairing = self.repairing.as_ref()?;
-        if repairing.works.is_empty() {
-            return None;
-        }
         let database = self.clients[client as usize].database;
-        let id = |key: &[u8]| (database, Bytes::copy_from_slice(key));
-        let found = keys.find(|key| repairing.works.contains_key(&id(key)))?;
+        let found = keys.find(|key| repairing.has_work(database, key))?;
         Some(Reason::Key(Bytes::copy_from_slice(found)))
     }
 

@@ -151,14 +151,21 @@ impl Proxy {
             (Stage::Idle, _) | (_, Arrival::First) => {
                 repairing.names.beat(&repairing.id, FORGET_MS).by_body(out);
             }
-            (_, Arrival::Switched { .. }) => {
+            (_, Arrival::Returned { opens: false, .. }) => {
+                repairing.names.look().by_body(out);
+            }
+            (_, arrival @ (Arrival::Switched { .. } | Arrival::Returned { .. })) => {
+                let cause = match arrival.is_return() {
+                    true => Opening::Returned,
+                    false => Opening::Switched,
+                };
                 let window = repairing.window_ms(self.failover.deadline());
                 let databases = self.databases_in_use();
                 let names = &repairing.names;
                 names
                     .open(
                         &repairing.replid,
-                        Opening::Switched,
+                        cause,
                         window,
                         repairing.horizon(),
                         &databases,
@@ -198,6 +205,7 @@ impl Proxy {
         let names = &repairing.names;
         let databases = self.databases_in_use();
         match wanted {
+            Wanted::Check => names.checked(&repairing.id, repairing.round, &databases),
             Wanted::Report => names.report(&repairing.id, repairing.round, &databases),
             Wanted::Look => names.look(),
             Wanted::Beat => names.beat(&repairing.id, FORGET_MS),

@@ -28,7 +28,7 @@ use crate::resp::{encode, value};
 use crate::upstream::link::{Awaited, Form, Marked, Settle, What, Wrapped};
 
 use crate::proxy::Proxy;
-use crate::proxy::durable::Acknowledged;
+use crate::proxy::durable::Acknowledgement;
 use crate::proxy::flights::Whole;
 use crate::proxy::owed::{Sent, split};
 use crate::proxy::replies::{ReplyError, Step};
@@ -285,7 +285,7 @@ impl Proxy {
         let acknowledged = acknowledged.if_waiting(waits).by_exec(&reply);
         self.note_replied(index, 1);
         if self.client(id).is_some() {
-            self.write_acknowledged(id, acknowledged, &reply, |out| {
+            self.write_waiting(id, acknowledged, &reply, |out| {
                 out.extend_from_slice(&reply);
             });
         }
@@ -378,7 +378,7 @@ impl Proxy {
         marked: &Marked,
         answers: &[&[u8]],
         reply: &[u8],
-    ) -> Acknowledged {
+    ) -> Acknowledgement {
         let sent_at = marked.sent_at.max(self.latest_of(answers));
         let acknowledged = self.journal_answered(link, sent_at, &wrapped.request, reply);
         if marked.when == When::AtReply

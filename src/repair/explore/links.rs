@@ -42,6 +42,7 @@ impl World {
         let server = self.server_mut(index);
         server.round = Phase::Open;
         server.has_reported = [false; 2];
+        server.has_compared = [false; 2];
         server.marks = SmallMarks::default();
         for sidecar in &mut self.sidecars {
             sidecar.joined &= sidecar.on != on;
@@ -55,6 +56,7 @@ impl World {
         sidecar.awaits = if scene.shell.reports_last { awaits } else { 0 };
         sidecar.repaired = false;
         sidecar.reported = false;
+        sidecar.compared = false;
         sidecar.checked = 0;
     }
 

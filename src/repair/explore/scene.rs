@@ -74,6 +74,8 @@ pub(super) struct Shell {
     pub empty_delete_is_record: bool,
     /// Called off: writes that were answered locally are applied in a round on the same replid.
     pub returns_in_round: bool,
+    /// Called off: they are applied when every other sidecar has compared what it has written to that primary.
+    pub compares_first: bool,
     /// Answered locally only if no own write to the key is in flight.
     pub local_when_idle: bool,
 }
@@ -96,6 +98,7 @@ impl Shell {
         repair_is_record: true,
         empty_delete_is_record: true,
         returns_in_round: true,
+        compares_first: true,
         local_when_idle: true,
     };
 }
@@ -116,6 +119,8 @@ pub(super) struct Scene {
     pub skewed: Option<usize>,
     /// The key has no third field at first: a create sets all there are.
     pub lean: bool,
+    /// Creates are HMSET, whose reply does not tell how many fields were new: a key without a deadline is taken for new.
+    pub silent: bool,
     /// Failovers that are called off, in which SET and DEL are answered locally.
     pub returns: u8,
     pub shell: Shell,
@@ -131,6 +136,7 @@ impl Scene {
             hasty: false,
             skewed: None,
             lean: false,
+            silent: false,
             returns: 0,
             shell: Shell::SOUND,
         }

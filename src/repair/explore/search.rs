@@ -37,6 +37,12 @@ pub(super) fn explore<R: Rules>(scene: &Scene, core: &mut Core) -> Found {
             };
         }
         world.steps(scene, &mut steps);
+        if steps.is_empty() && !world.rests(scene) {
+            return Found {
+                states: states.len(),
+                violation: Some(format!("nothing goes on\n  {}", told(&states, at))),
+            };
+        }
         for &step in &steps {
             let mut next = world;
             next.take::<R>(scene, core, step);

@@ -25,6 +25,8 @@ pub(super) enum Step {
     Return(usize),
     /// A sidecar learns of a round that another one has opened on its primary.
     Join(usize),
+    /// All but what was answered locally.
+    Compare(usize),
     Repair(usize),
     Report(usize),
     /// What the last primary runs from now on is not replicated to the next one.
@@ -147,10 +149,16 @@ impl World {
             }
             return;
         }
-        // Who answered locally applies it when all others have reported.
-        let is_turn = !sidecar.local || server.has_reported[1 - index];
-        let is_turn = is_turn && sidecar.awaits & self.in_flight(scene, index) == 0;
-        if !sidecar.repaired && is_turn {
+        let is_answered = sidecar.awaits & self.in_flight(scene, index) == 0;
+        // Who answered locally applies it when all others have compared what they have.
+        let have_others = server.has_reported[1 - index] || server.has_compared[1 - index];
+        let is_turn = !sidecar.local || !scene.shell.compares_first || {
+            sidecar.compared && (have_others || server.round != Phase::Open)
+        };
+        if sidecar.local && !sidecar.compared && is_answered && scene.shell.compares_first {
+            steps.push(Step::Compare(index));
+        }
+        if !sidecar.repaired && is_turn && is_answered {
             steps.push(Step::Repair(index));
         }
         let is_quiet = !scene.shell.reports_last || !self.has_in_flight(scene, index);

@@ -4,7 +4,7 @@ use super::super::marks::Rules;
 use super::explain::explain;
 use super::scene::{Kind, Scene};
 use super::state::{
-    Answer, BaseOf, Core, Journal, NONE, NOWHERE, Part, Question, Session, SmallMarks, Value,
+    Answer, BaseOf, Core, Journal, NONE, NOWHERE, Part, Session, SmallMarks, Value,
 };
 use super::steps::Step;
 
@@ -50,7 +50,7 @@ pub(super) struct Op {
     pub truly_at: u8,
     /// It found the key.
     pub found: bool,
-    /// Its fields were new, and all that the key had when they were counted.
+    /// Its fields were new, or seemed so, and all that the key had when they were counted.
     pub counted: BaseOf,
     /// Its mark outranked another one: its stamp is later than its dispatch.
     pub is_raised: bool,
@@ -88,6 +88,8 @@ pub(super) struct Server {
     pub marks: SmallMarks,
     pub round: Phase,
     pub has_reported: [bool; 2],
+    /// Has compared what it has written there.
+    pub has_compared: [bool; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +108,8 @@ pub(super) struct Sidecar {
     pub checked: u8,
     /// It answered locally, and has not applied it.
     pub local: bool,
+    /// It has compared all but that.
+    pub compared: bool,
     /// What it will write without looking again.
     pub decided: Option<Answer>,
     pub journal: Journal,
@@ -138,6 +142,7 @@ impl World {
             awaits: 0,
             checked: 0,
             local: false,
+            compared: false,
             decided: None,
             journal: Journal::default(),
         };
@@ -261,10 +266,15 @@ impl World {
     fn look(&mut self, scene: &Scene, place: usize) {
         let key = self.server(scene.ops[place].0).key;
         let op = &mut self.ops[place];
-        let is_new = !op.found || !scene.shell.counts_new_fields;
+        let is_new = |value: &Value| match scene.silent {
+            _ if !scene.shell.counts_new_fields => true,
+            true => value.deadline == NONE,
+            false => !op.found,
+        };
+        let counted = key.filter(|value| value.rest == NONE).filter(is_new);
         op.status = Status::Looked;
-        op.counted = match key {
-            Some(value) if value.rest == NONE && is_new => BaseOf::Fields(value.deadline),
+        op.counted = match counted {
+            Some(value) => BaseOf::Fields(value.deadline),
             _ => BaseOf::Nothing,
         };
     }
@@ -319,72 +329,6 @@ impl World {
             .fold(0, |mask, place| mask | 1 << place)
     }
 
-    fn repair<R: Rules>(&mut self, scene: &Scene, core: &mut Core, index: usize) {
-        let sidecar = self.sidecars[index];
-        let server = self.server(index);
-        let answer = core.repair::<R>(Question {
-            journal: sidecar.journal,
-            known: sidecar.known,
-            key: server.key,
-            marks: server.marks,
-            is_closed: server.round != Phase::Open && scene.shell.server_tells,
-        });
-        match scene.shell.one_step {
-            true => self.apply_repair(scene, index, answer),
-            false => self.sidecars[index].decided = Some(answer),
-        }
-    }
-
-    fn apply_repair(&mut self, scene: &Scene, index: usize, answer: Answer) {
-        let base = self.sidecars[index].journal.base;
-        let op = base.map(|base| self.ops[usize::from(base.op)]);
-        let op = op.filter(|op| !op.is_raised);
-        let checked = op.map_or(0, |op| op.dispatch);
-        let peer = self.sidecars[1 - index];
-        let is_beside = peer.on == self.sidecars[index].on && op.is_some();
-        let is_peer_newer = is_beside && peer.checked > checked;
-        let fields = self.sidecars[index].journal.fields;
-        for (part, _) in fields.iter().zip(answer.pends).filter(|(_, pends)| *pends) {
-            let Some(part) = part else { continue };
-            let place = usize::from(part.op);
-            self.ops[place].is_pending |= scene.ops[place].1 == Kind::Create;
-        }
-        let server = self.server_mut(index);
-        let writes = base.is_some_and(|base| holds(answer.key, &base) && !holds(server.key, &base));
-        server.key = answer.key;
-        if server.round == Phase::Open {
-            server.marks = answer.marks;
-        }
-        if answer.is_late {
-            // Those that newer ones have replaced in the record, too.
-            let own = |(_, (owner, _)): &(&mut Op, &(usize, Kind))| *owner == index;
-            for (op, _) in self.ops.iter_mut().zip(&scene.ops).filter(own) {
-                op.is_lost |= op.status == Status::Acked;
-            }
-        }
-        self.overwrote |= writes && is_peer_newer && scene.skewed.is_none();
-        let sidecar = &mut self.sidecars[index];
-        sidecar.decided = None;
-        sidecar.checked = checked;
-        sidecar.repaired = true;
-        sidecar.local = false;
-        let on = sidecar.on;
-        match scene.shell.repair_is_record {
-            _ if answer.is_late => {}
-            true => sidecar.journal.parts_mut().for_each(|part| part.at = on),
-            false => sidecar.journal = Journal::default(),
-        }
-    }
-
-    fn report(&mut self, index: usize) {
-        self.sidecars[index].reported = true;
-        let server = self.server_mut(index);
-        server.has_reported[index] = true;
-        if server.round == Phase::Open && server.has_reported == [true; 2] {
-            self.close(self.sidecars[index].on);
-        }
-    }
-
     pub(super) fn take<R: Rules>(&mut self, scene: &Scene, core: &mut Core, step: Step) {
         match step {
             Step::Send(place) => self.send(scene, place),
@@ -402,6 +346,7 @@ impl World {
                 self.sidecars[index].known = self.sidecars[index].on;
                 self.join(scene, index);
             }
+            Step::Compare(index) => self.compare::<R>(core, index),
             Step::Repair(index) => match self.sidecars[index].decided {
                 Some(answer) => self.apply_repair(scene, index, answer),
                 None => self.repair::<R>(scene, core, index),
@@ -416,13 +361,25 @@ impl World {
         }
     }
 
-    fn close(&mut self, on: u8) {
+    pub(super) fn close(&mut self, on: u8) {
         let server = &mut self.servers[usize::from(on)];
         server.round = Phase::Closed;
         let marks = std::mem::take(&mut server.marks);
         for op in &mut self.ops {
             op.is_lost |= op.is_pending && marks.is_pending(op.stamp);
         }
+    }
+
+    /// Tells whether every write has an answer, and every sidecar has nothing left to do.
+    pub(super) fn rests(&self, scene: &Scene) -> bool {
+        let is_done = |op: &Op| matches!(op.status, Status::Acked | Status::Dropped);
+        let rests = |sidecar: &Sidecar| {
+            sidecar.on == self.last && sidecar.reported && !sidecar.holding && !sidecar.local
+        };
+        let server = &self.servers[usize::from(self.last)];
+        self.ops[..scene.ops.len()].iter().all(is_done)
+            && self.sidecars.iter().all(rests)
+            && server.round != Phase::Open
     }
 
     /// Checks the guarantees where everything has come to rest.
@@ -437,18 +394,10 @@ impl World {
         if self.overwrote {
             return Err("R3: a repair has overwritten a later dispatch".into());
         }
-        let is_done = |op: &Op| matches!(op.status, Status::Acked | Status::Dropped);
-        let rests = |sidecar: &Sidecar| {
-            sidecar.on == self.last && sidecar.reported && !sidecar.holding && !sidecar.local
-        };
-        let server = &self.servers[usize::from(self.last)];
-        if !ops.iter().all(is_done)
-            || !self.sidecars.iter().all(rests)
-            || server.round == Phase::Open
-        {
+        if !self.rests(scene) {
             return Ok(());
         }
-        explain(scene, ops, server.key)
+        explain(scene, ops, self.servers[usize::from(self.last)].key)
     }
 }
 
@@ -462,13 +411,5 @@ pub(super) fn apply(key: &mut Session, kind: Kind, write: u8) {
         (Kind::Field(_) | Kind::Touch, None) => {}
         (Kind::Create, Some(value)) => value.fields = [write; 2],
         (Kind::Create, key) => *key = Some(Value::made(write, NONE)),
-    }
-}
-
-/// The key shows this whole value or delete.
-fn holds(key: Session, base: &Part) -> bool {
-    match (key, base.whole()) {
-        (Some(value), Some(own)) => value.rest == own.rest && value.deadline == own.deadline,
-        (key, own) => key.is_none() && own.is_none(),
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::key::{Content, Deadline, Whole, is_same_deadline};
 use super::super::record::{Base, Component, FieldWrite, Record, Touch};
 use super::super::stamp::Stamp;
+use super::counted::{Counted, Growths, set_in, set_since};
 use super::known::{content, is_over, known, leaves_no_hash, plain};
 use super::{Counts, Own, Step};
 use crate::journal::{self, Change, FieldChange, Moment, Seen, Value, Was};
@@ -37,8 +38,10 @@ pub(super) struct Key {
     sent: Option<Stamp>,
     /// The stamp of the first of the newest writes that were dispatched together.
     packet_from: Option<Stamp>,
-    /// Behind the newest writes HLEN has counted as many fields as they have set, from then on.
-    complete_from: Option<Stamp>,
+    /// Of those.
+    growths: Growths,
+    /// What HLEN has counted behind them, if it is what they have set.
+    counted_fields: Option<Counted>,
     /// The deadline that a write has given, with that write's number.
     given: Option<(u64, Deadline)>,
     /// Its writes.
@@ -61,7 +64,7 @@ impl Key {
     }
 
     /// Folds in what a write has changed.
-    pub(super) fn write(&mut self, change: Change, was: Was, step: &Step) {
+    pub(super) fn write(&mut self, change: Change, was: Was, growth: Option<i64>, step: &Step) {
         if self.counted != step.number {
             self.counted = step.number;
             self.counts.count(&step.dispatch);
@@ -70,7 +73,11 @@ impl Key {
         match change {
             Change::Value { value, deadline } => self.value(value, deadline, was, step),
             Change::Deleted => self.base(Base::Delete, step),
-            Change::Fields(changes) => self.fields(changes, was, step),
+            Change::Fields(changes) => {
+                self.fields(changes, was, step);
+                let stamp = self.component((), step).stamp;
+                self.growths.add(stamp, growth);
+            }
             Change::Deadline(deadline) => match known(deadline) {
                 Some(deadline) => self.touch(deadline, step),
                 None => self.lose(None, None, step),
@@ -92,9 +99,10 @@ impl Key {
         self.last = Some(dispatch.max(after));
         if self.sent != Some(dispatch) {
             self.packet_from = self.last;
+            self.growths.clear();
         }
         self.sent = self.sent.max(Some(dispatch));
-        self.complete_from = None;
+        self.counted_fields = None;
     }
 
     /// Makes a component of the write at hand.
@@ -124,6 +132,7 @@ impl Key {
     }
 
     fn base(&mut self, write: Base<Bytes>, step: &Step) {
+        self.growths.clear();
         self.blind = None;
         self.given = None;
         self.record = Record {
@@ -135,6 +144,7 @@ impl Key {
     /// Of what the write has left only that much is known.
     fn lose(&mut self, content: Option<Content<Bytes>>, deadline: Option<Deadline>, step: &Step) {
         let written = self.component((), step);
+        self.growths.clear();
         let was_there = self.blind.as_ref().is_none_or(|blind| blind.is_there);
         self.blind = Some(Blind {
             stamp: written.stamp,
@@ -258,7 +268,7 @@ impl Key {
     }
 
     fn see_absent(&mut self) {
-        self.complete_from = None;
+        self.counted_fields = None;
         if let Some(blind) = self.blind.take() {
             self.record = Record {
                 base: Some(blind.component(Base::Delete)),
@@ -269,18 +279,23 @@ impl Key {
 
     fn see_there(&mut self, seen: Seen) {
         let deadline = seen.deadline.and_then(known);
+        let length = seen.length.zip(self.packet_from);
+        let counted = length.and_then(|(length, packet)| {
+            Counted::find(&self.record, packet, &self.growths, length)
+        });
         let Some(blind) = &mut self.blind else {
-            if let Some(length) = seen.length {
-                self.complete_from = self.newest_fields(length);
+            if length.is_some() {
+                self.counted_fields = counted;
             }
             if let Some(deadline) = deadline {
                 self.see_deadline(deadline);
             }
             return;
         };
-        if blind.content.is_none() && seen.length == Some(set_in(&self.record).count()) {
-            let fields = set_in(&self.record).map(|(name, value, _)| (name.clone(), value.clone()));
-            blind.content = Some(Content::Hash(fields.collect()));
+        if blind.content.is_none()
+            && let Some(counted) = counted
+        {
+            blind.content = Some(set_since(&self.record, counted.from));
         }
         if blind.content.is_none() {
             let payload = seen.payload.map(|payload| Content::Opaque(payload.into()));
@@ -317,40 +332,26 @@ impl Key {
         }
     }
 
-    /// What PTTL tells. Behind HLEN: the fields are all there are, and this is their deadline.
+    /// What PTTL tells. Behind HLEN: the fields are all there are and were new, and this is their deadline.
     ///
     /// So whatever was there before the oldest of them is gone: that is a whole value of then, and what others wrote since
     /// stays. Where there is a base of ours, it has its stamp.
     fn see_deadline(&mut self, deadline: Deadline) {
+        let counted = self.counted_fields.take();
+        let made = counted.filter(|counted| counted.have_made(&self.record, deadline));
         self.see_touch(deadline);
-        let Some(oldest) = self.complete_from.take() else {
+        let Some(Counted { from: oldest, .. }) = made else {
             return;
         };
         self.record.fields.retain(|_, own| own.stamp >= oldest);
-        let is_inherited = set_in(&self.record).all(|(.., is_inherited)| is_inherited);
-        let fields = set_in(&self.record).map(|(name, value, _)| (name.clone(), value.clone()));
-        let content = Content::Hash(fields.collect());
+        let is_inherited = set_in(&self.record).all(|(.., own)| own.is_inherited);
+        let content = set_since(&self.record, oldest);
         let before = self.record.base.as_ref().map(|base| base.stamp);
         self.record.base = Some(Component {
             stamp: oldest.previous().max(before.unwrap_or(oldest.previous())),
             is_inherited,
             write: Base::Value(Whole { content, deadline }),
         });
-    }
-
-    /// Tells from when on so many fields were set, if those are the ones that went out last, together: they are there, and if
-    /// there are no others, older ones of ours are gone. Of fields that were set before that others may have been removed.
-    fn newest_fields(&self, count: usize) -> Option<Stamp> {
-        let from = self.packet_from?;
-        let fields = self.record.fields.values();
-        let set = fields.filter(|own| matches!(own.write, FieldWrite::Set(_)));
-        let newest = set.map(|own| own.stamp).filter(|stamp| *stamp >= from);
-        let stamps: Vec<Stamp> = newest.collect();
-        stamps
-            .iter()
-            .min()
-            .copied()
-            .filter(|_| stamps.len() == count)
     }
 
     /// The key has this deadline. What was removed before may have been its last field: then it was made anew, without the deadline
@@ -403,13 +404,4 @@ impl Blind {
             write,
         }
     }
-}
-
-/// Returns the fields that were set: name, value, and whether the new primary has it.
-fn set_in(record: &Record<Bytes>) -> impl Iterator<Item = (&Bytes, &Bytes, bool)> {
-    let fields = record.fields.iter();
-    fields.filter_map(|(name, own)| match &own.write {
-        FieldWrite::Set(value) => Some((name, value, own.is_inherited)),
-        FieldWrite::Remove => None,
-    })
 }

@@ -12,7 +12,7 @@ local function missing_peers(round, peers, timeout)
   return missing
 end
 
--- {now, number, is open, opened, until, horizon, replid, missing peers ...}
+-- {now, number, is open, opened, until, horizon, replid, missing peers ...}; a + stands before those that have checked.
 local function tell(round, peers, timeout, now)
   local read = redis.call('HMGET', round, 'number', 'opened', 'until', 'horizon', 'replid', 'closed')
   local open = read[3] and not read[6] and now < tonumber(read[3])
@@ -20,7 +20,10 @@ local function tell(round, peers, timeout, now)
     now, tonumber(read[1] or 0), open and 1 or 0, tonumber(read[2] or 0), tonumber(read[3] or 0),
     tonumber(read[4] or 0), read[5] or '',
   }
-  for _, id in ipairs(missing_peers(round, peers, timeout)) do reply[#reply + 1] = id end
+  for _, id in ipairs(missing_peers(round, peers, timeout)) do
+    local has_checked = redis.call('HEXISTS', round, 'checked:' .. id) == 1
+    reply[#reply + 1] = has_checked and '+' .. id or id
+  end
   return reply
 end
 

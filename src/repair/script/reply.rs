@@ -25,6 +25,8 @@ pub struct Seen {
     pub replid: String,
     /// Live peers that have not reported.
     pub missing: Vec<String>,
+    /// Those of them that have not even compared what they have.
+    pub unchecked: Vec<String>,
 }
 
 /// Reads the answer of the repair of a record: whether the round was open, and the verdicts. `None` for anything else.
@@ -71,6 +73,10 @@ pub fn seen(frame: &[u8]) -> Option<Seen> {
         let text = value::body(element)?;
         Some(String::from_utf8_lossy(text).into_owned())
     });
+    let replid = texts.next()??;
+    let all: Vec<String> = texts.collect::<Option<_>>()?;
+    let unchecked = all.iter().filter(|id| !id.starts_with('+')).cloned();
+    let missing = all.iter().map(|id| id.trim_start_matches('+').to_owned());
     Some(Seen {
         now: Stamp(now),
         number: round,
@@ -78,8 +84,9 @@ pub fn seen(frame: &[u8]) -> Option<Seen> {
         opened: Stamp(opened),
         until: Stamp(until),
         horizon: Stamp(horizon),
-        replid: texts.next()??,
-        missing: texts.collect::<Option<_>>()?,
+        replid,
+        unchecked: unchecked.collect(),
+        missing: missing.collect(),
     })
 }
 

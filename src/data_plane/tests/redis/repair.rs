@@ -1,9 +1,19 @@
-//! The scripts of the repair, as far as the data path can tell: called by name or body, known here as OPEN, LOOK, REPORT, BEAT,
-//! `MARK key …`, `REPAIR key`, FLUSH.
+//! The scripts of the repair, as far as the data path can tell: called by name or body, known here as OPEN, LOOK, REPORT, CHECK,
+//! BEAT, `MARK key …`, `REPAIR key`, FLUSH.
 
 use std::fmt::Write;
 
 use crate::repair::script::Script;
+
+/// What OPEN and the like tell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Round {
+    pub(super) is_open: bool,
+    /// Of the one that is open, or was last.
+    pub(super) number: i64,
+    /// Who has not reported.
+    pub(super) missing: Vec<String>,
+}
 
 /// Gives a call of one of our scripts its short form; every other request stays as it is.
 pub(super) fn short(request: Vec<String>) -> Vec<String> {
@@ -17,18 +27,24 @@ pub(super) fn short(request: Vec<String>) -> Vec<String> {
     let (keys, arguments) = request[3..].split_at(count);
     match script {
         Script::Mark => [vec![name], keys[2..].to_vec()].concat(),
+        Script::Open if arguments[2] == "returned" => vec![name, "returned".into()],
+        Script::Report if arguments[3] == "checked" => vec!["CHECK".into()],
         Script::Repair => [vec![name, keys[2].clone()], arguments.to_vec()].concat(),
         _ => vec![name],
     }
 }
 
 /// Answers a call in its short form; `None` for every other request.
-pub(super) fn answer(words: &[String], round: &(bool, Vec<String>)) -> Option<String> {
-    let (is_open, missing) = round;
+pub(super) fn answer(words: &[String], round: &Round) -> Option<String> {
+    let Round {
+        is_open,
+        number,
+        missing,
+    } = round;
     Some(match words[0].as_str() {
-        "OPEN" | "LOOK" | "REPORT" | "BEAT" => {
+        "OPEN" | "LOOK" | "CHECK" | "REPORT" | "BEAT" => {
             let mut reply = format!(
-                "*{}\r\n:1000000000\r\n:1\r\n:{}\r\n:1\r\n:9000000000\r\n:0\r\n$1\r\nR\r\n",
+                "*{}\r\n:1000000000\r\n:{number}\r\n:{}\r\n:1\r\n:9000000000\r\n:0\r\n$1\r\nR\r\n",
                 7 + missing.len(),
                 u8::from(*is_open)
             );
