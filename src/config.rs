@@ -6,6 +6,7 @@
 //! maintainer any more.
 
 mod build;
+mod durability;
 mod error;
 mod parse;
 mod repair;
@@ -17,6 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::durability::{Durability, DurabilityMode, OnTimeout};
 pub use self::error::{Error, Problem, Warning};
 pub use self::parse::LogFilter;
 pub use self::repair::Repair;
@@ -41,6 +43,8 @@ pub struct Config {
     pub journal: Journal,
     /// How those that another primary lacks are put back.
     pub repair: Repair,
+    /// When a write is acknowledged.
+    pub durability: Durability,
     /// Where operators and Prometheus look.
     pub admin: Admin,
     /// What is logged, and how.
@@ -99,6 +103,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             hold: Hold::default(),
             journal: Journal::default(),
+            durability: Durability::default(),
             repair: Repair::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -346,7 +351,7 @@ pub enum Opaque {
     Capture,
     /// It stays unknown, and is counted.
     Ignore,
-    /// It stays unknown, and is not counted: they are to be acknowledged when replicas have them, but nothing waits yet.
+    /// It stays unknown, and is not counted: they are acknowledged when replicas have them.
     Wait,
 }
 

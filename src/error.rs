@@ -1,6 +1,7 @@
 //! What a client sees when we answer with an error of our own: what happened, whether the command ran, what to do.
 //!
-//! `NotSent` and `Unknown` never merge: the first is safe to retry, the second may have run. The README has the table.
+//! `NotSent`, `Unknown` and `Done` never merge: the first is safe to retry, the second may have run, the third has. The README has
+//! the table.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub enum Delivery {
     NotSent,
     /// It was sent and not answered: it may or may not have run.
     Unknown,
+    /// The primary has run it.
+    Done,
 }
 
 impl ErrorKind {
@@ -23,6 +26,7 @@ impl ErrorKind {
         match self {
             Self::Masterdown | Self::NoPinnedLink => Delivery::NotSent,
             Self::OutcomeUnknown => Delivery::Unknown,
+            Self::NotReplicated => Delivery::Done,
         }
     }
 }
@@ -90,6 +94,16 @@ pub fn no_pinned_link(pinned_max: usize) -> String {
     )
 }
 
+/// Too few replicas have a write in time.
+pub fn not_replicated(replicas: usize, waited: Duration) -> String {
+    let milliseconds = waited.as_millis();
+    format!(
+        "-NOREPLICAS gripfast: the command was executed, but after {milliseconds} ms (durability.timeout_ms) it \
+         is not known that {replicas} replicas (durability.replicas) have what it wrote: it is lost if the \
+         primary is; read before you repeat what is not harmless to repeat\r\n"
+    )
+}
+
 /// Names the primary; in mode sentinel it may not be known yet.
 fn primary(address: Option<&HostPort>) -> String {
     match address {
@@ -130,10 +144,15 @@ mod tests {
                 outcome_unknown(Some(&address), Some(waited)),
             ),
             (ErrorKind::NoPinnedLink, no_pinned_link(5)),
+            (
+                ErrorKind::NotReplicated,
+                not_replicated(1, Duration::from_millis(300)),
+            ),
         ] {
             let says = match kind.delivery() {
                 Delivery::NotSent => "was not executed",
                 Delivery::Unknown => "may or may not have been executed",
+                Delivery::Done => "was executed",
             };
             assert!(text.contains(says), "{text}");
             assert!(text.starts_with('-') && text.ends_with("\r\n"), "{text}");

@@ -77,6 +77,9 @@
 //! 5. While other sidecars have something to put back, writes carry marks, in one unit with the write, so that nobody's older
 //!    record overwrites them; what builds on what is there, and answers that say *absent*, wait for them.
 //! 6. What was put back is at risk again, until the replicas of the new primary have it.
+//! 7. Where a write is to be replicated first (`durability.mode`), its reply is kept back in its client's output, with what
+//!    stands behind it (`proxy::durable`); the sampler is woken, and what it is told lets go all that was acknowledged before
+//!    it asked.
 //!
 //! # Lanes
 //! - *Tracked*: one link for each database, in RESP3, for session reads and single-key writes of all clients.

@@ -22,11 +22,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 pub use definitions::{ALL, Definition, Kind, Label};
 pub use hold::HoldCounters;
-pub use journal::JournalCounters;
+pub use journal::{DurabilityCounters, JournalCounters};
 pub use labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Looked,
-    LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead,
-    Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, Durable, ErrorKind, Eviction, Fate, HoldReason, Lane,
+    Looked, LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState,
+    SessionRead, Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 pub use process::Process;
 pub use repair::RepairCounters;
@@ -83,6 +83,8 @@ pub struct Counters {
     pub hold: HoldCounters,
     /// The journal.
     pub journal: JournalCounters,
+    /// Replies that wait for replicas.
+    pub durability: DurabilityCounters,
     /// What was put back.
     pub repair: RepairCounters,
     /// Turns of the loop.
@@ -154,6 +156,7 @@ impl Recorder {
             links_announcing: self.gauge(&definitions::LINKS_ANNOUNCING),
             hold: hold::HoldMetrics::new(self),
             journal: journal::JournalMetrics::new(self),
+            durability: journal::DurabilityMetrics::new(self),
             repair: repair::RepairMetrics::new(self),
             loop_turns: self.counter(&definitions::LOOP_TURNS),
             clients_open: self.gauge(&definitions::CLIENT_CONNECTIONS),
@@ -248,6 +251,7 @@ pub struct DataMetrics {
     links_announcing: Gauge,
     hold: hold::HoldMetrics,
     journal: journal::JournalMetrics,
+    durability: journal::DurabilityMetrics,
     repair: repair::RepairMetrics,
     loop_turns: Counter,
     clients_open: Gauge,
@@ -271,6 +275,7 @@ impl DataMetrics {
         self.flush_cache(counters);
         self.hold.flush(&counters.hold);
         self.journal.flush(&counters.journal);
+        self.durability.flush(&counters.durability);
         self.repair.flush(&counters.repair);
         self.loop_turns.absolute(counters.loop_turns);
         self.clients_open.set(counters.clients_open as f64);

@@ -84,8 +84,18 @@ fn shipped_file_shows_and_explains_every_key() {
     let lines: Vec<&str> = text.lines().collect();
     let directory = Directory::new("keys");
     let sections = [
-        "listen", "upstream", "cache", "touch", "sessions", "hold", "journal", "repair", "admin",
-        "log", "shutdown",
+        "listen",
+        "upstream",
+        "cache",
+        "touch",
+        "sessions",
+        "hold",
+        "journal",
+        "durability",
+        "repair",
+        "admin",
+        "log",
+        "shutdown",
     ];
     let probe: String = sections
         .iter()

@@ -17,9 +17,7 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{
-    Cluster, Plan, Sidecar, Version, Wishes, against_redis, pause, signal, until, versions,
-};
+use harness::{Cluster, Plan, Sidecar, Wishes, on_each, pause, signal, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -52,19 +50,9 @@ fn before(cluster: &Cluster) -> Wishes {
     Sidecar::before_sentinels(&cluster.sentinel_ports()).announce("sentinel cannot be asked")
 }
 
-fn each_version(test: impl Fn(&Version)) {
-    if against_redis() {
-        return;
-    }
-    for version in versions() {
-        eprintln!("on {}", version.name);
-        test(&version);
-    }
-}
-
 #[test]
 fn writes_are_at_risk_while_replicas_are_frozen_and_no_longer() {
-    each_version(|version| {
+    on_each(|version| {
         let cluster = Cluster::start(version, PLAN);
         let sidecar = before(&cluster).start();
         writes(&sidecar, 50);
@@ -84,7 +72,7 @@ fn writes_are_at_risk_while_replicas_are_frozen_and_no_longer() {
 
 #[test]
 fn without_spublish_and_wait_it_takes_a_second_and_without_info_all_is_at_risk() {
-    each_version(|version| {
+    on_each(|version| {
         let cluster = Cluster::start(version, PLAN);
         let mut primary = cluster.node(0);
         let users = [
@@ -168,7 +156,7 @@ fn wait_for_opaque(sidecar: &Sidecar, outcome: &str, count: f64) {
 
 #[test]
 fn what_replies_do_not_tell_is_asked_and_no_client_notices() {
-    each_version(|version| {
+    on_each(|version| {
         let cluster = Cluster::start(version, PLAN);
         let sidecar = before(&cluster).start();
         tell(&sidecar, "2");
@@ -182,7 +170,7 @@ fn what_replies_do_not_tell_is_asked_and_no_client_notices() {
 
 #[test]
 fn without_the_right_to_ask_it_is_said_once_and_counted() {
-    each_version(|version| {
+    on_each(|version| {
         let cluster = Cluster::start(version, PLAN);
         let rights = "ACL SETUSER mute on >s ~* &* +@all -dump -hlen";
         assert_eq!(cluster.node(0).ask(rights), "+OK");

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gripfast::metrics::{
-    ALL, ClearCause, CloseCause, Counters, DialOutcome, ErrorKind, Eviction, Fate, HoldCounters,
-    HoldReason, JournalCounters, Kind, Lane, Looked, LossCause, Phase, Recorder, RejectReason,
-    RepairCounters, SessionRead, Settled, Side, Touched, TtlFinding, Verified,
+    ALL, ClearCause, CloseCause, Counters, DialOutcome, DurabilityCounters, Durable, ErrorKind,
+    Eviction, Fate, HoldCounters, HoldReason, JournalCounters, Kind, Lane, Looked, LossCause,
+    Phase, Recorder, RejectReason, RepairCounters, SessionRead, Settled, Side, Touched, TtlFinding,
+    Verified,
 };
 
 /// One metric as a scrape shows it.
@@ -162,7 +163,7 @@ fn flush_publishes_each_count_under_its_label() {
         clients_rejected: [11],
         clients_closed: [21, 22, 23, 24, 25, 26, 27],
         requests: [31, 32, 33, 34],
-        error_replies: [41, 42, 43],
+        error_replies: [41, 42, 43, 44],
         link_dials: [51, 52, 53],
         links_lost: [61, 62, 63, 0],
         received_bytes: [71, 72],
@@ -203,6 +204,11 @@ fn flush_publishes_each_count_under_its_label() {
             oldest_ms: 1960,
             at_risk: 197,
         },
+        durability: DurabilityCounters {
+            waits: [221, 222, 223],
+            waiting: 224,
+            last_us: 2_050_000,
+        },
         repair: RepairCounters {
             settled: [201, 202, 203, 204, 205, 206],
             lost: [211, 212, 213, 214, 215],
@@ -237,6 +243,8 @@ fn flush_publishes_each_count_under_its_label() {
         ("gripfast_journal_bytes", 195.0),
         ("gripfast_journal_oldest_seconds", 1.96),
         ("gripfast_writes_at_risk", 197.0),
+        ("gripfast_durability_waiting_writes", 224.0),
+        ("gripfast_durability_wait_seconds", 2.05),
         ("gripfast_keys_reseeded_total", 216.0),
         ("gripfast_repair_last_seconds", 0.25),
         ("gripfast_cache_invalidations_total", 120.0),
@@ -252,9 +260,14 @@ fn flush_publishes_each_count_under_its_label() {
     for (name, expected) in plain {
         assert_eq!(value(name, ""), expected, "{name}");
     }
-    let labelled: [(&str, &[&str], &[u64]); 21] = [
+    let labelled: [(&str, &[&str], &[u64]); 22] = [
         ("gripfast_journal_opaque_total", Looked::NAMES, &[201, 202]),
         ("gripfast_writes_at_switch_total", Fate::NAMES, &[198, 199]),
+        (
+            "gripfast_durability_waits_total",
+            Durable::NAMES,
+            &counters.durability.waits,
+        ),
         (
             "gripfast_writes_settled_total",
             Settled::NAMES,

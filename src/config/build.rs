@@ -2,6 +2,7 @@
 //!
 //! Rules that join two keys (a password and its file, two listeners at one address) stand after the keys of their section.
 
+mod durability;
 mod session;
 
 use std::fs::File;
@@ -62,6 +63,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
     let sessions = session::sessions(&mut root, &mut findings);
     let hold = session::hold(&mut root, &mut findings);
     let journal = session::journal(&mut root, &upstream.source, &mut findings);
+    let durability = durability::durability(&mut root, &journal, &mut findings);
     let repair = session::repair(&mut root, &upstream.source, &journal, &mut findings);
     let admin = admin(&mut root, &mut findings);
     let log = log(&mut root, &mut findings);
@@ -91,6 +93,7 @@ pub(super) fn config(file: Value, path: &Path) -> Result<(Config, Vec<Warning>),
         sessions,
         hold,
         journal,
+        durability,
         repair,
         admin,
         log,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_yaml::Value;
 use tracing_subscriber::EnvFilter;
 
-use super::Ratio;
+use super::{DurabilityMode, Ratio};
 use crate::seam::HostPort;
 
 /// Longest path of a Unix socket in bytes (`sun_path` without its closing NUL).
@@ -19,6 +19,11 @@ const HOST_MAX: usize = 253;
 const PREFIXES_MAX: usize = 64;
 /// Longest prefix of session keys in bytes.
 const PREFIX_BYTES_MAX: usize = 256;
+/// When a write is acknowledged, by the word for it.
+pub(super) const DURABILITY_MODES: &[(&str, DurabilityMode)] = &[
+    ("async", DurabilityMode::Async),
+    ("replicated", DurabilityMode::Replicated),
+];
 /// Units of a [`Ratio`] in 1.
 const MILLION: f64 = 1e6;
 
@@ -211,6 +216,24 @@ pub(super) fn prefixes(value: &Value) -> Result<Vec<Vec<u8>>, String> {
         0..=PREFIXES_MAX => Ok(prefixes),
         _ => Err(format!("must be at most {PREFIXES_MAX} prefixes")),
     }
+}
+
+/// Reads when writes of some keys are acknowledged, by what their names begin with.
+pub(super) fn prefix_modes(value: &Value) -> Result<Vec<(Vec<u8>, DurabilityMode)>, String> {
+    let Value::Mapping(entries) = value else {
+        return Err("must be prefixes with a mode each, such as {\"auth:\": replicated}".into());
+    };
+    if entries.len() > PREFIXES_MAX {
+        return Err(format!("must be at most {PREFIXES_MAX} prefixes"));
+    }
+    let read = |(index, (name, mode)): (usize, (&Value, &Value))| {
+        let nth = format!("entry {}", index + 1);
+        let name = prefix(name).map_err(|rule| format!("{nth}: its prefix {rule}"))?;
+        let mode =
+            choice(DURABILITY_MODES)(mode).map_err(|rule| format!("{nth}: its mode {rule}"))?;
+        Ok((name, mode))
+    };
+    entries.iter().enumerate().map(read).collect()
 }
 
 fn prefix(value: &Value) -> Result<Vec<u8>, String> {

@@ -1,3 +1,4 @@
+mod durability;
 mod session;
 
 use super::*;
@@ -39,6 +40,7 @@ touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
 hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0, ask_replica: true, on_isolation: hold, writes: wait, acknowledge_after_ms: 300}
 journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9, opaque: ignore}
+durability: {mode: replicated, replicas: 2, timeout_ms: 300, on_timeout: error, prefixes: {"log:": async, "auth:": replicated}}
 repair: {enabled: false, prefix: "gf:", window_ms: 40000, recheck_s: 11, peer_wait_ms: 12, peer_timeout_ms: 3000, reseed_from_cache: false}
 admin: {listen: "0.0.0.0:7002", allow_open: true}
 log: {format: json, level: "warn,gripfast=debug"}
@@ -119,6 +121,16 @@ shutdown: {grace_s: 3}
             peer_timeout: Duration::from_millis(3000),
             reseed_from_cache: false,
         },
+        durability: Durability {
+            mode: DurabilityMode::Replicated,
+            replicas: 2,
+            timeout: Duration::from_millis(300),
+            on_timeout: OnTimeout::Error,
+            prefixes: vec![
+                (b"log:".to_vec(), DurabilityMode::Async),
+                (b"auth:".to_vec(), DurabilityMode::Replicated),
+            ],
+        },
         shutdown_grace: Duration::from_secs(3),
     };
     assert_eq!(config, expected);
@@ -136,7 +148,7 @@ fn all_problems_are_reported_at_once_with_key_value_and_rule() {
         "upstream.mode: \"cluster\": must be one of sentinel, standalone",
         "upstream.address: \"redis\": must be host:port, such as redis.internal:6379, 10.0.0.7:6379 or [::1]:6379",
         "shutdown.grace_s: -1: must be a whole number of seconds from 0 to 3600",
-        "extra: [1]: unknown key; known here: admin, cache, hold, journal, listen, log, repair, sessions, shutdown, touch, upstream",
+        "extra: [1]: unknown key; known here: admin, cache, durability, hold, journal, listen, log, repair, sessions, shutdown, touch, upstream",
     ];
     assert_eq!(problems, expected);
 }
@@ -163,6 +175,8 @@ fn numbers_hold_their_bounds() {
         ("journal: {records_max", 1, 1_000_000_000),
         ("journal: {age_max_s", 1, 86_400),
         ("journal: {retain_s", 0, 3600),
+        ("durability: {replicas", 1, 16),
+        ("durability: {timeout_ms", 1, 600_000),
         ("repair: {window_ms", 1_000, 3_600_000),
         ("repair: {recheck_s", 1, 600),
         ("repair: {peer_wait_ms", 0, 10_000),

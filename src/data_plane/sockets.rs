@@ -9,6 +9,7 @@ use super::turn::{DataPlane, PUBLISH_EVERY};
 use crate::downstream::client::Stall;
 use crate::error;
 use crate::metrics::{CloseCause, DialOutcome, RejectReason, Side};
+use crate::outbox::Outbox;
 use crate::proxy::CLIENT_OUTPUT_SOFT;
 use crate::seam::BoxStream;
 use crate::upstream::link::{Awaited, Socket, What};
@@ -92,7 +93,7 @@ impl DataPlane {
             // Its owner reads slower than Redis writes: let the kernel, and then Redis, hold the rest.
             if let Some(owner) = link.owner
                 && let Some(client) = self.proxy.clients.get(owner.index as usize)
-                && client.output.len() > CLIENT_OUTPUT_SOFT
+                && is_full(&client.output)
             {
                 return;
             }
@@ -142,7 +143,7 @@ impl DataPlane {
             return;
         };
         client.bell.silence();
-        if !client.output.is_empty() && !client.dirty {
+        if client.output.writable() > 0 && !client.dirty {
             client.dirty = true;
             self.proxy.dirty_clients.push(index);
         }
@@ -278,21 +279,24 @@ impl DataPlane {
                 Poll::Ready(Ok(())) => {
                     // A drain waits for the server, but not for another client that a blocked one waits for.
                     if let Some(cause) = client.closing
+                        && !client.output.waits()
                         && (client.inflight == 0 || client.blocking || cause != CloseCause::Drain)
                     {
                         self.proxy.remove_client(index, cause);
                         continue;
                     }
                 }
-                Poll::Pending if client.output.len() > self.output_bytes_max => {
-                    tracing::warn!(
-                        bytes = client.output.len(),
-                        "client does not read its replies, closing it"
-                    );
-                    self.proxy.remove_client(index, CloseCause::OutputLimit);
-                    continue;
-                }
                 Poll::Pending => {}
+            }
+            // What is not written is not read by the client, or waits for replicas.
+            if client.output.len() > self.output_bytes_max {
+                tracing::warn!(
+                    bytes = client.output.len(),
+                    waits = client.output.waits(),
+                    "client does not read its replies, closing it"
+                );
+                self.proxy.remove_client(index, CloseCause::OutputLimit);
+                continue;
             }
             if count > 0 && client.output.len() <= CLIENT_OUTPUT_SOFT {
                 self.read_on(index);
@@ -314,6 +318,16 @@ impl DataPlane {
             self.proxy.resume.push(id);
         }
     }
+}
+
+/// Tells whether nothing more is to be read for a client for the moment; the end of a reply that waits for replicas is, as they are
+/// asked about it only then.
+fn is_full(output: &Outbox) -> bool {
+    let waiting = match output.is_open() {
+        true => 0,
+        false => output.len(),
+    };
+    output.writable().max(waiting) > CLIENT_OUTPUT_SOFT
 }
 
 /// Puts the unfinished rest of the last read in front of the next one; returns its length.

@@ -320,6 +320,7 @@ impl DataPlane {
         self.proxy.count_cache();
         self.proxy.count_hold();
         self.proxy.keep_journal_up();
+        self.proxy.count_waits();
         self.proxy.count_repair();
         let report = self.report();
         let counters = &mut self.proxy.counters;

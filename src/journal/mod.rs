@@ -10,7 +10,8 @@
 //!                            └─ a bound is hit: dropped, counted                     `journal.retain_s` ─┴─► dropped
 //! ```
 //!
-//! [`ring`] keeps the records; [`samples`] knows which of them replicas have, and what another primary inherited.
+//! [`ring`] keeps the records; [`samples`] knows which of them replicas have, and what another primary inherited; [`waits`] which
+//! replies wait for that.
 //!
 //! What a write *left* is worked out afterwards, off the hot path: [`effects`] reads the effects of one write off its words and its
 //! reply, [`Keyspace`] folds them, in the order in which the server ran them, to what each key holds as far as it is known
@@ -26,8 +27,10 @@ pub mod effect;
 pub mod image;
 pub mod keyspace;
 pub mod progress;
+pub mod reach;
 pub mod ring;
 pub mod samples;
+pub mod waits;
 
 pub use collection::{Collection, Element, Field};
 pub use effect::{

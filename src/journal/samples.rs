@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Seq;
+use crate::outbox::Ticket;
 
 /// Samples of an era that are remembered; in between, what is told by an older one is told a little later.
 const SAMPLES_MAX: usize = 1024;
@@ -31,6 +32,8 @@ pub struct Sample {
     pub offset: i64,
     /// What all of its replicas have acknowledged; `None` where it has none.
     pub acknowledged: Option<i64>,
+    /// As many replicas as are wanted have all that waits for a ticket up to this one; 0 where none is known.
+    pub replicated: Ticket,
 }
 
 /// What another primary has of the history before it, as it says itself.
@@ -194,24 +197,26 @@ impl Samples {
         }
     }
 
-    /// Takes in a sample; one of another primary than the newest says nothing any more.
-    pub fn take(&mut self, sample: Sample) {
+    /// Takes in a sample; false for one of another primary than the newest, which says nothing any more.
+    pub fn take(&mut self, sample: Sample) -> bool {
         let Some(era) = self.eras.back_mut() else {
-            return;
+            return false;
         };
         if era.generation != sample.generation {
-            return;
+            return false;
         }
         // Another history at the same address: a restarted process, which may lack all that is acknowledged. Where it is
         // accepted as the primary, it begins an era.
         if *era.replid.get_or_insert_with(|| sample.replid.clone()) != sample.replid {
-            return;
+            return false;
         }
-        if era.samples.len() == SAMPLES_MAX {
-            era.samples.pop_front();
-        }
-        if sample.newest >= era.first {
-            era.samples.push_back((sample.newest, sample.offset));
+        let point = (sample.newest, sample.offset);
+        // One that tells only who waits no more repeats the one before.
+        if sample.newest >= era.first && era.samples.back() != Some(&point) {
+            if era.samples.len() == SAMPLES_MAX {
+                era.samples.pop_front();
+            }
+            era.samples.push_back(point);
         }
         if let Some(acknowledged) = sample.acknowledged {
             era.unconfirmed = era.unconfirmed.max(era.acknowledged_by(acknowledged));
@@ -221,6 +226,18 @@ impl Samples {
                 era.unconfirmed = era.unconfirmed.max(era.uninherited);
             }
         }
+        true
+    }
+
+    /// Returns the number of the newest primary.
+    pub fn generation(&self) -> u64 {
+        self.eras.back().map_or(0, |era| era.generation)
+    }
+
+    /// Tells whether the newest primary is known to have a record that an earlier one has acknowledged.
+    pub fn is_known(&self, record: Seq) -> bool {
+        let known = |era: &Era| era.unconfirmed.max(era.uninherited);
+        self.not_known(record, record, known) == 0
     }
 
     /// Returns how many records from `oldest` to `newest` are not confirmed.
@@ -266,6 +283,7 @@ mod tests {
             replid: "A".into(),
             offset,
             acknowledged,
+            replicated: 0,
         }
     }
 
@@ -316,8 +334,8 @@ mod tests {
             replid: "B".into(),
             ..sample(5, 7, Some(1_000))
         };
-        samples.take(restarted.clone());
-        samples.take(restarted.clone());
+        assert!(!samples.take(restarted.clone()));
+        assert!(!samples.take(restarted.clone()));
         assert_eq!(samples.at_risk(1, 5), 5);
         samples.begin(1, 6, 1, None);
         samples.take(Sample {
@@ -377,7 +395,7 @@ mod tests {
         samples.take(sample(4, 100, Some(50)));
         samples.begin(1, 6, 1, None);
         let late = sample(9, 999, Some(999));
-        samples.take(late.clone());
+        assert!(!samples.take(late.clone()));
         assert_eq!(samples.at_risk(1, 5), 5, "of the old primary, too late");
         samples.take(Sample {
             generation: 1,
@@ -427,6 +445,9 @@ mod tests {
             samples.take(sample(7, 300, Some(100)));
             let became = samples.begin(1, 9, 1, heir.as_ref());
             assert_eq!(became, expected, "{heir:?}");
+            let known = (1..=8).filter(|record| samples.is_known(*record)).count();
+            // Two were confirmed before.
+            assert_eq!(known as u64, 2 + expected.inherited, "{heir:?}");
             assert_eq!(samples.at_risk(1, 8), 6);
             let follows = |acknowledged| Sample {
                 acknowledged: Some(acknowledged),
@@ -471,6 +492,10 @@ mod tests {
             samples.take(sample(at, at as i64, Some(0)));
         }
         assert_eq!(samples.eras[0].samples.len(), SAMPLES_MAX);
+        for _ in 0..SAMPLES_MAX {
+            samples.take(sample(4_999, 4_999, Some(0)));
+        }
+        assert_eq!(samples.eras[0].samples.front(), Some(&(3_976, 3_976)));
         samples.take(sample(5_000, 5_000, Some(4_999)));
         assert_eq!(samples.at_risk(1, 5_000), 1);
         for generation in 1..100 {

@@ -3,9 +3,9 @@
 use metrics::Unit;
 
 use super::labels::{
-    ClearCause, CloseCause, DialOutcome, ErrorKind, Eviction, Fate, HoldReason, Lane, Looked,
-    LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState, SessionRead,
-    Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
+    ClearCause, CloseCause, DialOutcome, Durable, ErrorKind, Eviction, Fate, HoldReason, Lane,
+    Looked, LossCause, Phase, RejectReason, RejectedPrimary, ReplicaState, SentinelState,
+    SessionRead, Settled, Side, SwitchReason, Touched, TtlFinding, Verified,
 };
 
 /// What kind of metric it is.
@@ -133,6 +133,9 @@ definitions! {
     JOURNAL_BYTES = gauge("gripfast_journal_bytes", Unit::Bytes, "Memory of the journal");
     JOURNAL_OLDEST = gauge("gripfast_journal_oldest_seconds", Unit::Seconds, "How old the oldest remembered write is");
     WRITES_AT_RISK = gauge("gripfast_writes_at_risk", Unit::Count, "Remembered writes that some replica may lack");
+    DURABILITY_WAITS = counter("gripfast_durability_waits_total", Unit::Count, "Writes that were to be acknowledged once replicas have them, by what became of that").by("outcome", Durable::NAMES);
+    DURABILITY_WAITING = gauge("gripfast_durability_waiting_writes", Unit::Count, "Writes whose replies wait for replicas");
+    DURABILITY_WAIT = gauge("gripfast_durability_wait_seconds", Unit::Seconds, "How long the replies waited for replicas that went out last");
     PINNED_WAITING = gauge("gripfast_pinned_waiting_clients", Unit::Count, "Clients that wait for a pinned link");
     UPSTREAM_UP = gauge("gripfast_upstream_up", Unit::Count, "1 while a checked link to the primary is up, else 0");
     RECEIVED_BYTES = counter("gripfast_received_bytes_total", Unit::Bytes, "Bytes read from sockets, by side").by("side", Side::NAMES);

@@ -1,8 +1,8 @@
-//! What is counted of the journal.
+//! What is counted of the journal, and of replies that wait for replicas.
 
 use metrics::{Counter, Gauge};
 
-use super::labels::{Fate, Looked};
+use super::labels::{Durable, Fate, Looked};
 use super::{Recorder, absolute, definitions};
 
 /// What the data thread has counted since it started, and how things stand (the last four fields).
@@ -69,5 +69,40 @@ impl JournalMetrics {
         self.bytes.set(counters.bytes as f64);
         self.oldest.set(counters.oldest_ms as f64 / 1_000.0);
         self.at_risk.set(counters.at_risk as f64);
+    }
+}
+
+/// What the data thread has counted of replies that wait for replicas, and how things stand (the last two fields).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DurabilityCounters {
+    /// Writes by what became of that.
+    pub waits: [u64; Durable::COUNT],
+    /// Writes whose replies wait now.
+    pub waiting: u64,
+    /// How long the replies waited that went out last, in microseconds.
+    pub last_us: u64,
+}
+
+/// The data thread's handles for them.
+#[derive(Debug)]
+pub(super) struct DurabilityMetrics {
+    waits: [Counter; Durable::COUNT],
+    waiting: Gauge,
+    last: Gauge,
+}
+
+impl DurabilityMetrics {
+    pub(super) fn new(recorder: &Recorder) -> Self {
+        Self {
+            waits: recorder.counters(&definitions::DURABILITY_WAITS),
+            waiting: recorder.gauge(&definitions::DURABILITY_WAITING),
+            last: recorder.gauge(&definitions::DURABILITY_WAIT),
+        }
+    }
+
+    pub(super) fn flush(&self, counters: &DurabilityCounters) {
+        absolute(&self.waits, &counters.waits);
+        self.waiting.set(counters.waiting as f64);
+        self.last.set(counters.last_us as f64 / 1e6);
     }
 }

@@ -103,6 +103,8 @@ label! {
         OutcomeUnknown = "outcome_unknown",
         /// All pinned links are taken; not executed.
         NoPinnedLink = "no_pinned_link",
+        /// Executed, but not known to be at as many replicas as it should.
+        NotReplicated = "not_replicated",
     }
 }
 
@@ -121,6 +123,18 @@ label! {
         Miss = "miss",
         /// Sent, and its reply may not be kept.
         Passed = "passed",
+    }
+}
+
+label! {
+    /// What became of a write that was to be acknowledged once replicas have it.
+    Durable {
+        /// So many have it.
+        Replicated = "replicated",
+        /// The primary's reply was passed without that.
+        TimeoutReplied = "timeout_replied",
+        /// Its sender got an error instead.
+        TimeoutRefused = "timeout_refused",
     }
 }
 

@@ -186,6 +186,10 @@ impl Proxy {
     fn acknowledge_all(&mut self, client: u32, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
         let database = self.clients[client as usize].database;
         let requests = split(bytes, 0);
+        // No replica has what is acknowledged here.
+        if self.is_block_replicated(&requests) {
+            return None;
+        }
         let lines: Vec<Vec<&[u8]>> = requests.iter().map(Sent::line).collect();
         let writes: Option<Vec<Write<'_>>> = lines.iter().map(|line| Write::read(line)).collect();
         let writes = writes.filter(|writes| !writes.is_empty())?;

@@ -95,6 +95,10 @@ impl Proxy {
             }
             ErrorKind::OutcomeUnknown => error::outcome_unknown(address, self.waited()),
             ErrorKind::NoPinnedLink => error::no_pinned_link(self.config.upstream.pinned_max),
+            ErrorKind::NotReplicated => {
+                let asked = &self.config.durability;
+                error::not_replicated(asked.replicas, asked.timeout)
+            }
         }
     }
 
@@ -174,7 +178,13 @@ impl Proxy {
     /// Returns the client with that id, if it is still here.
     #[inline]
     pub fn client(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients
+        Self::client_among(&mut self.clients, id)
+    }
+
+    /// Like [`Proxy::client`], where more of the proxy is needed meanwhile.
+    #[inline]
+    pub(super) fn client_among(clients: &mut Slab<Client>, id: ClientId) -> Option<&mut Client> {
+        clients
             .get_mut(id.index as usize)
             .filter(|client| client.serial == id.serial)
     }

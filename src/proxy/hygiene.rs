@@ -9,10 +9,11 @@ use crate::id::{ClientId, LinkId};
 use crate::metrics::TtlFinding;
 use crate::repair::marking::When;
 use crate::resp::request::{Parsed, parse};
-use crate::resp::{Protocol, Words, encode, value};
+use crate::resp::{Words, encode, value};
 use crate::upstream::link::{Form, Lane, Proof, What, Wrapped};
 
 use super::Proxy;
+use super::durable::Acknowledgement;
 use super::flights::Whole;
 use super::owed::split;
 use super::repair::marked::{Unit, without_front};
@@ -233,23 +234,27 @@ impl Proxy {
         wrapped.came.extend_from_slice(&frame);
         wrapped.left -= 1;
         let whole = wrapped.left == 0;
-        self.journal_replies(index, 1, &frame, true);
+        let (_, waits) = self.alike(index, 1);
+        let acknowledged = self.journal_replies(index, 1, &frame, true);
         self.note_replied(index, 1);
         if whole
             && let link = &mut self.links[index as usize]
             && let Some(front) = link.pop_awaited()
             && let What::Wrapped(wrapped) = front.what
         {
-            self.unwrap_reply(index, front.client, &wrapped)?;
+            let waiting = acknowledged.if_waiting(waits);
+            self.unwrap_reply(index, front.client, &wrapped, waiting)?;
         }
         Ok(Step::Consumed(count))
     }
 
+    /// All replies to a wrapped request have come; `waiting` is what waits for replicas of one that takes no marks.
     fn unwrap_reply(
         &mut self,
         index: u32,
         id: ClientId,
         wrapped: &Wrapped,
+        waiting: Acknowledgement,
     ) -> Result<(), ReplyError> {
         if let Form::Block(queued) = wrapped.form {
             return self.unwrap_block(index, id, wrapped, queued as usize);
@@ -278,11 +283,12 @@ impl Proxy {
                 for (_, found) in &wrapped.found {
                     self.count_finding(found.finding, found.count(reply));
                 }
-                if let Some(marked) = &wrapped.marked {
-                    let link = self.link_at(index);
-                    self.note_marked(link, wrapped, marked, &front, reply);
-                }
-                self.answer_wrapped(id, wrapped, reply);
+                let link = self.link_at(index);
+                let waiting = match &wrapped.marked {
+                    Some(marked) => self.note_marked(link, wrapped, marked, &front, reply),
+                    None => waiting,
+                };
+                self.answer_wrapped(id, wrapped, reply, waiting);
                 Ok(())
             }
             Some(Outcome::NotRun) => {
@@ -291,21 +297,6 @@ impl Proxy {
                 Ok(())
             }
         }
-    }
-
-    /// Gives a client its reply to a wrapped request.
-    pub(super) fn answer_wrapped(&mut self, id: ClientId, wrapped: &Wrapped, reply: &[u8]) {
-        let Some(client) = self.client(id) else {
-            return;
-        };
-        let protocol = match wrapped.as_resp2 {
-            true => Protocol::Resp2,
-            false => client.protocol,
-        };
-        self.write_to_client(id.index, |out| {
-            crate::cache::shape::append(out, reply, protocol);
-        });
-        self.answered(id, wrapped.answers());
     }
 
     /// The replies to a transaction of the client's own, with our requests in front.
@@ -335,20 +326,23 @@ impl Proxy {
             self.send_block_unwrapped(index, id, wrapped, queued);
             return Ok(());
         }
-        let mut reply = multi.to_vec();
-        own.iter().for_each(|one| reply.extend_from_slice(one));
-        match without_front(exec, front) {
-            None => reply.extend_from_slice(exec),
-            Some((stamps, exec)) => {
-                self.count_block(&wrapped.found, &exec);
-                reply.extend_from_slice(&exec);
-                if let Some(marked) = &wrapped.marked {
-                    let link = self.link_at(index);
-                    self.note_marked(link, wrapped, marked, &stamps, &exec);
-                }
+        let mut waiting = Acknowledgement::default();
+        let mut reply = exec.to_vec();
+        if let Some((stamps, exec)) = without_front(exec, front) {
+            self.count_block(&wrapped.found, &exec);
+            if let Some(marked) = &wrapped.marked {
+                let link = self.link_at(index);
+                waiting = self.note_marked(link, wrapped, marked, &stamps, &exec);
             }
+            reply = exec;
         }
-        self.answer_wrapped(id, wrapped, &reply);
+        // What was queued waits for nothing.
+        if self.client(id).is_some() {
+            let head = [*multi].into_iter().chain(own.iter().copied());
+            let head: Vec<u8> = head.flatten().copied().collect();
+            self.write_to_client(id.index, |out| out.extend_from_slice(&head));
+        }
+        self.answer_wrapped(id, wrapped, &reply, waiting);
         Ok(())
     }
 
@@ -371,8 +365,10 @@ impl Proxy {
                 as_resp2: wrapped.as_resp2,
             },
         );
-        self.journal_sent(link, wrapped.request.len());
-        self.note_block_looks(link, &split(&wrapped.request, 0));
+        let requests = split(&wrapped.request, 0);
+        let replicated = self.is_block_replicated(&requests);
+        self.journal_sent(link, wrapped.request.len(), replicated);
+        self.note_block_looks(link, &requests);
         self.note_block(id.index, link, &wrapped.request);
         self.touch_link(link);
     }
@@ -397,7 +393,8 @@ impl Proxy {
         let bytes = &wrapped.request[..];
         let target = &mut self.links[index as usize];
         target.send(bytes, id, true, wrapped.as_resp2, &mut self.pool);
-        self.journal_sent(link, bytes.len());
+        let replicated = self.is_block_replicated(&split(bytes, 0));
+        self.journal_sent(link, bytes.len(), replicated);
         if let Parsed::Whole(_) = parse(bytes, &mut words) {
             let command = self.table.find(words.get(bytes, 0).unwrap_or_default());
             self.note_block_looks(link, &split(bytes, 0));

@@ -21,6 +21,7 @@ use crate::resp::{Scanner, value};
 use crate::upstream::link::{Link, Write, Written};
 
 use super::Proxy;
+use super::durable::Acknowledgement;
 use super::looks::Looks;
 use super::owed::{Sent, split};
 
@@ -106,17 +107,17 @@ impl Journalled {
 
 impl Proxy {
     /// A request that may change data was queued on a link just now: it takes the last so many bytes of its output, and its
-    /// reply is the newest that is awaited.
+    /// reply is the newest that is awaited. `replicated` says whether that waits for replicas.
     #[inline]
-    pub(super) fn journal_sent(&mut self, link: LinkId, length: usize) {
+    pub(super) fn journal_sent(&mut self, link: LinkId, length: usize, replicated: bool) {
         if self.journal.is_some() {
             let sent_at = self.boot_micros;
-            self.links[link.index as usize].note_write(length, sent_at);
+            self.links[link.index as usize].note_write(length, sent_at, replicated);
         }
     }
 
     /// Like [`Proxy::journal_sent`], where the journal is to have other bytes than the link.
-    pub(super) fn journal_sent_as(&mut self, link: LinkId, request: &[u8]) {
+    pub(super) fn journal_sent_as(&mut self, link: LinkId, request: &[u8], replicated: bool) {
         if self.journal.is_some() {
             let sent_at = self.boot_micros;
             let target = &mut self.links[link.index as usize];
@@ -125,58 +126,55 @@ impl Proxy {
                 count: 1,
                 sent_at,
                 written: Written::Here(request.into()),
+                replicated,
                 is_look: false,
                 fields_last: false,
             });
         }
     }
 
-    /// A write that was not noted when it was sent is answered with this.
+    /// A write that was not noted when it was sent is answered with this; it is counted if that is no error.
     pub(super) fn journal_answered(
         &mut self,
         link: LinkId,
         sent_at: Micros,
         request: &[u8],
         reply: &[u8],
-    ) {
+    ) -> Acknowledgement {
         let database = self.links[link.index as usize].database;
         let fields_last = !self.fields_may_expire(link);
-        if !value::is_error(reply) {
-            self.journal_add(database, sent_at, fields_last, [request, reply]);
+        match value::is_error(reply) {
+            true => Acknowledgement::default(),
+            false => self.journal_add(database, sent_at, fields_last, [request, reply]),
         }
     }
 
-    /// A write of that instant was put back on the primary.
-    pub(super) fn journal_put_back(
-        &mut self,
-        database: u32,
-        sent_at: Micros,
-        request: &[u8],
-        reply: &[u8],
-    ) {
-        self.journal_add(database, sent_at, false, [request, reply]);
-    }
-
-    fn journal_add(
+    /// Adds a write of that instant that has left something, and counts it.
+    pub(super) fn journal_add(
         &mut self,
         database: u32,
         sent_at: Micros,
         fields_last: bool,
         [request, reply]: [&[u8]; 2],
-    ) {
-        let now = self.boot_micros;
-        if let Some(journal) = &mut self.journal {
-            let record = Record {
-                sent_at,
-                database,
-                count: 1,
-                request,
-                reply,
-                whole: true,
-                is_look: false,
-                fields_last,
-            };
-            journal.add(&record, now);
+    ) -> Acknowledgement {
+        let Some(journal) = &mut self.journal else {
+            return Acknowledgement::default();
+        };
+        let before = journal.ring.newest();
+        let record = Record {
+            sent_at,
+            database,
+            count: 1,
+            request,
+            reply,
+            whole: true,
+            is_look: false,
+            fields_last,
+        };
+        journal.add(&record, self.boot_micros);
+        Acknowledgement {
+            added: journal.ring.newest() - before,
+            missed: 0,
         }
     }
 
@@ -191,12 +189,13 @@ impl Proxy {
         }
         if transcript.cut {
             // More than is remembered: its bytes are nowhere.
-            return self.journal_sent_as(link, LOST);
+            return self.journal_sent_as(link, LOST, self.may_be_replicated());
         }
         let block = [&transcript.bytes[..], exec].concat();
         let requests = split(&block, 0);
         if self.holds_writes(&requests) {
-            self.journal_sent_as(link, &block);
+            let replicated = self.is_block_replicated(&requests);
+            self.journal_sent_as(link, &block, replicated);
             self.note_block_looks(link, &requests);
         }
     }
@@ -208,10 +207,16 @@ impl Proxy {
     }
 
     /// So many whole replies of a link have come, and are about to be counted as given: writes among them are added to the
-    /// journal. `begins` says whether the bytes begin with a reply, and not in the middle of one.
+    /// journal, and counted. `begins` says whether the bytes begin with a reply, and not in the middle of one.
     #[inline]
-    pub(super) fn journal_replies(&mut self, index: u32, frames: u32, bytes: &[u8], begins: bool) {
-        self.journal_run(index, frames, bytes, begins, true);
+    pub(super) fn journal_replies(
+        &mut self,
+        index: u32,
+        frames: u32,
+        bytes: &[u8],
+        begins: bool,
+    ) -> Acknowledgement {
+        self.journal_run(index, frames, bytes, begins, true)
     }
 
     /// Like [`Proxy::journal_replies`], of replies to looks; `errors` says whether there are any among them.
@@ -227,15 +232,23 @@ impl Proxy {
     }
 
     #[inline]
-    fn journal_run(&mut self, index: u32, frames: u32, bytes: &[u8], begins: bool, may_err: bool) {
+    fn journal_run(
+        &mut self,
+        index: u32,
+        frames: u32,
+        bytes: &[u8],
+        begins: bool,
+        may_err: bool,
+    ) -> Acknowledgement {
         let link = &mut self.links[index as usize];
         let last = link.replied + u64::from(frames);
         let (Some(journal), Some(front)) = (&mut self.journal, link.writes.front()) else {
-            return;
+            return Acknowledgement::default();
         };
         if front.place > last {
-            return;
+            return Acknowledgement::default();
         }
+        let (added, missed) = (journal.ring.newest(), journal.missed);
         let replies = Replies {
             next: link.replied + 1,
             last,
@@ -244,6 +257,10 @@ impl Proxy {
             may_err,
         };
         journal.take(link, replies, self.boot_micros);
+        Acknowledgement {
+            added: journal.ring.newest() - added,
+            missed: journal.missed - missed,
+        }
     }
 
     /// Returns what is remembered: requests, words between blanks, and how their replies begin; and whether each is a look.
@@ -283,6 +300,10 @@ impl Proxy {
         let (next, oldest) = (journal.ring.newest() + 1, journal.ring.oldest());
         let fate = journal.samples.begin(generation, next, oldest, inheritance);
         journal.progress.begin(generation);
+        self.begin_waits(generation);
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
         journal.fate.inherited += fate.inherited;
         journal.fate.in_doubt += fate.in_doubt;
         let Fate {
@@ -296,8 +317,12 @@ impl Proxy {
     /// The same primary, under another address.
     pub fn rename_era(&mut self, generation: u64) {
         if let Some(journal) = &mut self.journal {
+            let before = journal.samples.generation();
             journal.samples.rename(generation);
             journal.progress.begin(generation);
+            if let Some(durability) = &mut self.durability {
+                durability.waits.rename(before, generation);
+            }
         }
     }
 
@@ -310,8 +335,11 @@ impl Proxy {
 
     /// Takes in how far the replicas are.
     pub fn sampled(&mut self, sample: Sample) {
-        if let Some(journal) = &mut self.journal {
-            journal.samples.take(sample);
+        let (generation, replicated) = (sample.generation, sample.replicated);
+        if let Some(journal) = &mut self.journal
+            && journal.samples.take(sample)
+        {
+            self.note_replicated(generation, replicated);
         }
     }
 
@@ -323,11 +351,17 @@ impl Proxy {
 
     /// Tells the control thread how far the journal has come, at the end of a turn.
     #[inline]
-    pub fn publish_journal(&self) {
+    pub fn publish_journal(&mut self) {
         if let Some(journal) = &self.journal {
             journal
                 .progress
                 .publish(journal.ring.newest(), journal.at_risk());
+            // Behind the records that it is about.
+            if let Some(durability) = &mut self.durability {
+                let ticket = durability.waits.publish();
+                let waits = !durability.waits.is_empty();
+                journal.progress.publish_waits(ticket, waits);
+            }
         }
     }
 

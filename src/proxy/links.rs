@@ -1,7 +1,10 @@
 //! Links as the data path needs them: opened, found, looked after.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
+use crate::command::facts::ServerFacts;
 use crate::downstream::client::Stall;
 use crate::id::LinkId;
 use crate::reactor::Token;
@@ -132,6 +135,7 @@ impl Proxy {
             self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
         }
         self.tick_failover();
+        self.tick_waits();
         self.tick_acknowledging();
         self.tick_repair();
         self.tick_episodes();
@@ -155,6 +159,7 @@ impl Proxy {
             .chain(waiter)
             .chain(self.next_probe())
             .chain(self.next_failover_tick())
+            .chain(self.next_wait_due())
             .chain(self.next_acknowledging_tick())
             .chain(self.next_repair_tick())
             .chain(self.next_episode_tick())
@@ -215,5 +220,22 @@ impl Proxy {
         self.links
             .get_mut(id.index as usize)
             .filter(|link| link.serial == id.serial)
+    }
+
+    /// A link is up: what the server said of itself is the newest truth.
+    pub fn greeted(&mut self, index: u32, facts: Option<ServerFacts>) {
+        let link = &self.links[index as usize];
+        let (lane, database) = (link.lane, link.database);
+        if let Some(facts) = facts
+            && self.facts.as_deref() != Some(&facts)
+        {
+            tracing::info!(server = %facts.server, version = %facts.version, "server greeted");
+            self.facts = Some(Arc::new(facts));
+            self.end_greeting();
+        }
+        if lane == Lane::Tracked && database == 0 {
+            self.became_reachable();
+        }
+        self.touch_link(self.link_at(index));
     }
 }

@@ -25,6 +25,7 @@ use crate::cache::core::Question;
 use crate::command::leaves::{Leaves, Look, keys_to_look_at, look};
 use crate::command::table::{Access, Command};
 use crate::command::written::Written;
+use crate::config::Opaque;
 use crate::id::{ClientId, LinkId};
 use crate::resp::{Protocol, Words, encode};
 use crate::upstream::link::{Lane, LookedAt, What, Write, Written as Bytes};
@@ -227,6 +228,7 @@ impl Proxy {
                 start,
                 end: link.output.queued(),
             },
+            replicated: false,
             is_look: true,
             fields_last: false,
         });
@@ -250,6 +252,20 @@ impl Proxy {
         let request = request.bytes.to_vec();
         self.note_block_looks(link, &split(&request, 0));
         self.ask_unless_shared(link);
+    }
+
+    /// Tells whether a request is to be acknowledged only when replicas have it, since what it leaves is not told by its
+    /// reply, and not asked for.
+    pub(super) fn waits_for_replicas(
+        &self,
+        command: &Command,
+        bytes: &[u8],
+        words: &Words,
+    ) -> bool {
+        let journal = self.journal.as_deref();
+        command.access == Access::Write
+            && journal.is_some_and(|journal| journal.looks.opaque == Opaque::Wait)
+            && look(command, bytes, words) == Some(Look::Payload)
     }
 }
 

@@ -9,6 +9,7 @@
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
 //!  acknowledged ─► journalled.rs ─► the journal; what replies do not tell is asked: looks.rs
+//!                  durable.rs ────► and, where asked for, only then to the client, once replicas have it
 //!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
 //!                               claims.rs: SET NX is asked once more; rewind_own.rs: and with it the transaction that was queued there
 //!  refusal ─────► refusal.rs ─► the same, for one request and what stands behind it
@@ -39,6 +40,7 @@ mod acknowledge;
 mod cached;
 mod claims;
 mod clients;
+mod durable;
 mod episodes;
 mod flights;
 mod handshake;

@@ -40,7 +40,8 @@ impl Proxy {
         let is_write = request.command.access == Access::Write && !multi;
         let may_look = is_write && request.command.leaves != Leaves::Known;
         if is_write && let Some(length) = length {
-            self.journal_sent(link, length);
+            let replicated = self.is_replicated(&request.command, request.bytes, request.words);
+            self.journal_sent(link, length, replicated);
         }
         if may_look && self.is_looked_behind(request) {
             self.note_looks(request, link);

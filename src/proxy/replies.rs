@@ -1,8 +1,5 @@
 //! From a link's bytes to clients: each frame goes to whom it is awaited by, in order.
 
-use std::sync::Arc;
-
-use crate::command::facts::ServerFacts;
 use crate::downstream::client::{Barrier, Stall};
 use crate::id::ClientId;
 use crate::metrics::{ClearCause, CloseCause};
@@ -10,6 +7,7 @@ use crate::resp::{FrameError, Scanner, value};
 use crate::upstream::link::{Awaited, Lane, What};
 
 use super::Proxy;
+use super::durable::run_waiting;
 use super::flights::{COLLECTED_MAX, Whole};
 use super::refusal::{Taking, before_refusal};
 
@@ -180,26 +178,30 @@ impl Proxy {
         as_resp2: bool,
         bytes: &[u8],
     ) -> Result<Step, ReplyError> {
+        let (alike, waits) = self.alike(index, left);
         let link = &mut self.links[index as usize];
         let before = link.scanner.clone();
-        let mut run = link.scanner.run_whole(bytes, left, HELD_BACK_MAX)?;
+        let mut run = match waits {
+            false => link.scanner.run_whole(bytes, alike, HELD_BACK_MAX)?,
+            true => run_waiting(&mut link.scanner, bytes, alike)?,
+        };
         if run.errors
             && let Some(front) = before_refusal(before.clone(), bytes, run.frames)
         {
             link.scanner = Scanner::default();
             run = front;
         }
-        let client = self
-            .clients
-            .get_mut(id.index as usize)
-            .filter(|client| client.serial == id.serial);
+        let client = Self::client_among(&mut self.clients, id);
         if let Some(client) = client
             && run.consumed > 0
         {
+            if waits {
+                client.output.keep_back(&mut self.pool);
+            }
             let (out, seen) = (client.output.writer(&mut self.pool), &bytes[..run.consumed]);
             match as_resp2 && run.resp3 {
                 true => {
-                    before.clone().run_as_resp2(seen, left, out)?;
+                    before.clone().run_as_resp2(seen, alike, out)?;
                 }
                 false => out.extend_from_slice(seen),
             }
@@ -210,7 +212,10 @@ impl Proxy {
         }
         if run.frames > 0 {
             let seen = &bytes[..run.consumed];
-            self.journal_replies(index, run.frames, seen, before.at_boundary());
+            let acknowledged = self.journal_replies(index, run.frames, seen, before.at_boundary());
+            if waits {
+                self.wait_for_replicas(id, acknowledged, seen);
+            }
         }
         let link = &mut self.links[index as usize];
         if run.frames == left {
@@ -457,23 +462,6 @@ impl Proxy {
     pub(super) fn write_to_client(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
         write(self.clients[index as usize].output.writer(&mut self.pool));
         Self::touch_client(&mut self.clients, &mut self.dirty_clients, index);
-    }
-
-    /// A link is up: what the server said of itself is the newest truth.
-    pub fn greeted(&mut self, index: u32, facts: Option<ServerFacts>) {
-        let link = &self.links[index as usize];
-        let (lane, database) = (link.lane, link.database);
-        if let Some(facts) = facts
-            && self.facts.as_deref() != Some(&facts)
-        {
-            tracing::info!(server = %facts.server, version = %facts.version, "server greeted");
-            self.facts = Some(Arc::new(facts));
-            self.end_greeting();
-        }
-        if lane == Lane::Tracked && database == 0 {
-            self.became_reachable();
-        }
-        self.touch_link(self.link_at(index));
     }
 }
 

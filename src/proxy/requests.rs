@@ -83,7 +83,8 @@ impl Proxy {
             } else if client.output.len() > CLIENT_OUTPUT_SOFT {
                 let client = &mut self.clients[index as usize];
                 client.stall = Stall::Output;
-                client.reads_slowly = true;
+                // What waits for replicas is no fault of its own.
+                client.reads_slowly |= client.output.writable() > CLIENT_OUTPUT_SOFT;
                 break;
             } else {
                 self.take_request(index, rest, &mut words)

@@ -52,6 +52,11 @@ impl Proxy {
         }
         let ok = link.settle_ok;
         let voided = matches!(front.what, What::Settle(Settle::Voided { .. }));
+        let exec = matches!(front.what, What::Settle(Settle::Exec { .. }));
+        let (_, waits) = self.alike(index, 1);
+        if waits {
+            self.keep_back(id);
+        }
         if let Some(client) = self.client(id) {
             let seen = match voided {
                 true => client.protocol.null_array(),
@@ -60,7 +65,15 @@ impl Proxy {
             self.write_to_client(id.index, |out| out.extend_from_slice(seen));
         }
         if run.frames == 1 {
-            self.journal_replies(index, 1, &bytes[..run.consumed], first);
+            let seen = &bytes[..run.consumed];
+            let acknowledged = self.journal_replies(index, 1, seen, first);
+            if waits {
+                let acknowledged = match exec {
+                    true => acknowledged.by_exec(seen),
+                    false => acknowledged,
+                };
+                self.wait_for_replicas(id, acknowledged, seen);
+            }
             let link = &mut self.links[index as usize];
             let serial = link.serial;
             if let Some(Awaited {

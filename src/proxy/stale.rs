@@ -282,7 +282,7 @@ impl Proxy {
             let (request, effect) = (touch.request(has_gt), touch.request(true));
             let key = touch.key.clone();
             self.send_write_of_ours(link, &key, &request, What::Touched(Box::new(touch)));
-            self.journal_sent_as(link, &effect);
+            self.journal_sent_as(link, &effect, false);
         }
     }
 

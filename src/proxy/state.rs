@@ -25,6 +25,7 @@ use crate::upstream::registry::Registry;
 
 use super::acknowledge::Acknowledging;
 use super::cached::Cached;
+use super::durable::Durability;
 use super::hold::Failover;
 use super::hygiene::Hygiene;
 use super::journalled::Journalled;
@@ -74,6 +75,8 @@ pub struct Proxy {
     pub(super) hygiene: Option<Box<Hygiene>>,
     /// Acknowledged writes; none where none are remembered.
     pub(super) journal: Option<Box<Journalled>>,
+    /// Which replies wait for replicas; none where none ever does.
+    pub(super) durability: Option<Box<Durability>>,
     /// How what another primary lacks is put back; none where nothing is.
     pub(super) repairing: Option<Box<Repairing>>,
     /// That is under way: requests may have to wait for it, and writes take marks.
@@ -153,6 +156,7 @@ impl Proxy {
         if primary.is_none() {
             registry.health = switch::waiting_for_sentinels();
         }
+        let durability = Durability::new(&config, now);
         let failover = Failover::new(
             config.hold.clone(),
             primary.is_some(),
@@ -181,6 +185,7 @@ impl Proxy {
             cached,
             hygiene,
             journal,
+            durability,
             repairing,
             in_round: false,
             boot: clock.boot(),

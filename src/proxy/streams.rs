@@ -240,9 +240,6 @@ impl Proxy {
             keys.first == 1 && keys.last == 1 && words.len() > 1
         });
         let multi = self.clients[index as usize].is_queueing();
-        if !multi && command.is_some_and(|command| command.access == Access::Write) {
-            self.journal_sent(link, 0);
-        }
         let found = match one_key {
             Some(_) => Touched::Keys {
                 first: 1,
@@ -251,6 +248,13 @@ impl Proxy {
             },
             None => Touched::Everything,
         };
+        if !multi
+            && let Some(command) = command
+            && command.access == Access::Write
+        {
+            let replicated = self.is_replicated_by(&command, found, input, words);
+            self.journal_sent(link, 0, replicated);
+        }
         match multi {
             true => {
                 self.clients[index as usize].queued_keys = Some(Box::new(QueuedKeys::Everything))

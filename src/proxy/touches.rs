@@ -91,7 +91,12 @@ impl Proxy {
         match request.command.touch {
             Touch::No => false,
             Touch::Deadline => !self.has_found(),
-            Touch::Save => self.cached.as_deref().is_some_and(saves) && !self.has_found(),
+            // What is cached need not be at the replicas yet.
+            Touch::Save => {
+                self.cached.as_deref().is_some_and(saves)
+                    && !self.has_found()
+                    && !self.is_replicated(&request.command, request.bytes, request.words)
+            }
         }
     }
 

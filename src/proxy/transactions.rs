@@ -74,7 +74,9 @@ impl Proxy {
             if self.journal.is_some() {
                 let requests = split(block, 0);
                 if self.holds_writes(&requests) {
-                    self.journal_sent(link, request.bytes.len() + block.len());
+                    let replicated = self.is_block_replicated(&requests);
+                    let length = request.bytes.len() + block.len();
+                    self.journal_sent(link, length, replicated);
                     self.note_block_looks(link, &requests);
                 }
             }
@@ -181,7 +183,9 @@ impl Proxy {
     /// Answers a transaction that only moves a deadline (true); tells that it might have been one (false), or none.
     fn is_pair(&mut self, client: u32, link: LinkId, block: &[u8]) -> Option<bool> {
         let cached = self.cached.as_ref()?;
-        if !cached.touches.unchanged_set || self.is_watched() {
+        // To be told that replicas have it, somebody has to ask them.
+        let replicated = self.may_be_replicated() && self.is_block_replicated(&split(block, 0));
+        if !cached.touches.unchanged_set || self.is_watched() || replicated {
             return None;
         }
         let mut lines = Vec::new();

@@ -166,6 +166,13 @@ pub fn stream(value: &Value) -> Option<Stream> {
     })
 }
 
+/// Reads a node's INFO, section `server`: the first two numbers of its version. A Valkey names the Redis that it is like.
+pub fn version(value: &Value) -> Option<(u32, u32)> {
+    let server = info(value)?;
+    let mut numbers = server.get("redis_version")?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// Reads the reply of HELLO of a node that shows no INFO to us: the role is there, a history is not.
 pub(super) fn node_of_hello(hello: &Value) -> Option<Node> {
     let items = match hello {
@@ -260,6 +267,24 @@ mod tests {
 
     fn info_of(text: &str) -> Fields {
         info(&Value::BulkString(text.as_bytes().to_vec())).unwrap()
+    }
+
+    #[test]
+    fn versions_are_read_and_nonsense_is_none() {
+        for (text, expected) in [
+            ("redis_version:6.2.14\r\nrun_id:a\r\n", Some((6, 2))),
+            (
+                "server_name:valkey\r\nredis_version:7.2.4\r\n",
+                Some((7, 2)),
+            ),
+            ("redis_version:255.255.255\r\n", Some((255, 255))),
+            ("redis_version:7\r\n", None),
+            ("redis_version:x.y\r\n", None),
+            ("valkey_version:9.1.2\r\n", None),
+        ] {
+            let reply = Value::BulkString(text.as_bytes().to_vec());
+            assert_eq!(version(&reply), expected, "{text}");
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Write {
     pub sent_at: Micros,
     /// Their bytes.
     pub written: Written,
+    /// Whether their replies wait until replicas have them.
+    pub replicated: bool,
     /// They are reads of ours that tell what writes before them left.
     pub is_look: bool,
     /// No field of a hash in the database has a deadline of its own.
@@ -356,7 +358,7 @@ impl Link {
     /// A request that may change data was queued just now, in so many bytes: it is added to the write before it if that is the
     /// same client's and stands right in front of it.
     #[inline]
-    pub fn note_write(&mut self, length: usize, sent_at: Micros) {
+    pub fn note_write(&mut self, length: usize, sent_at: Micros, replicated: bool) {
         let end = self.output.queued();
         let start = end - length as u64;
         let newest = self.newest_start;
@@ -369,9 +371,11 @@ impl Link {
                     start: first,
                     end: last,
                 },
+            replicated: alike,
             is_look: false,
             fields_last: false,
         }) = self.writes.back_mut()
+            && *alike == replicated
             && *last == start
             && *first >= newest
             && *before == sent_at
@@ -386,9 +390,27 @@ impl Link {
             count: 1,
             sent_at,
             written: Written::There { start, end },
+            replicated,
             is_look: false,
             fields_last: false,
         });
+    }
+
+    /// Looks at the replies that come next: how many of so many are alike, and whether they wait until replicas have what they
+    /// acknowledge.
+    pub fn alike(&self, count: u32) -> (u32, bool) {
+        let next = self.replied + 1;
+        match self.writes.front() {
+            Some(write) if write.replicated && write.place == next => {
+                (write.count.min(count), true)
+            }
+            Some(write) if write.place > next => {
+                let before = u32::try_from(write.place - next).unwrap_or(u32::MAX);
+                (before.min(count), false)
+            }
+            Some(write) => (write.count.min(count), false),
+            None => (count, false),
+        }
     }
 
     /// Returns the requests of the newest entry, if they are all still here.

@@ -130,6 +130,7 @@ touch: {coalesce: 0.290001, coalesce_max_s: 1, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "a'b", "\"\\", "\x01\t\n\x7f\x85", "\uFEFF\u00A0å"], require_ttl: warn, default_ttl_s: 2, max_ttl_s: 3}
 hold: {requests_max: 5, bytes_max: 1048577, deadline_ms: 6, stale_grace_ms: 7, ask_replica: true, on_isolation: hold, acknowledge_after_ms: 8}
 journal: {enabled: false, bytes_max: 1048578, records_max: 8, age_max_s: 9, retain_s: 10}
+durability: {replicas: 2, timeout_ms: 7, on_timeout: error, prefixes: {"a: \"b": async, "å\\": async}}
 admin: {listen: '[::]:3', allow_open: true}
 log: {format: json, level: 'warn,gripfast[span{field="x"}]=debug'}
 shutdown: {grace_s: 4}

@@ -104,9 +104,9 @@ impl Client {
 
     /// Reads exactly one frame, pushes included.
     pub fn frame(&mut self) -> Vec<u8> {
-        self.try_frame().unwrap_or_else(|| {
+        self.next_frame().unwrap_or_else(|error| {
             panic!(
-                "the connection ended or stalled before a frame was whole; got: {}",
+                "the connection ended or stalled ({error}) before a frame was whole; got: {}",
                 escape(&self.buffer[self.taken..])
             )
         })
@@ -114,6 +114,10 @@ impl Client {
 
     /// Reads exactly one frame; `None` when the connection ends or stays silent for too long.
     pub fn try_frame(&mut self) -> Option<Vec<u8>> {
+        self.next_frame().ok()
+    }
+
+    fn next_frame(&mut self) -> std::io::Result<Vec<u8>> {
         loop {
             if let Some(end) = frame_end(&self.buffer, self.taken) {
                 let frame = self.buffer[self.taken..end].to_vec();
@@ -122,10 +126,10 @@ impl Client {
                     self.buffer.clear();
                     self.taken = 0;
                 }
-                return Some(frame);
+                return Ok(frame);
             }
-            if !matches!(self.fill(), Ok(1..)) {
-                return None;
+            if self.fill()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
             }
         }
     }

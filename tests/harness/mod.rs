@@ -26,5 +26,5 @@ pub use random::{Random, seed};
 pub use scratch::Scratch;
 pub use server::{Server, free_port};
 pub use sidecar::{Sidecar, Wishes, against_redis};
-pub use versions::{Version, any_version, on, python, version, versions};
+pub use versions::{Version, any_version, on, on_each, python, version, versions};
 pub use wait::{Stopwatch, pause, until};

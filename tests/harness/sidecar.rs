@@ -53,6 +53,8 @@ pub struct Wishes {
     sessions: String,
     hold: String,
     journal: String,
+    durability: String,
+    repair: String,
     sentinels: Option<String>,
     announced: Vec<String>,
     wait: bool,
@@ -336,6 +338,18 @@ impl Wishes {
         self
     }
 
+    /// Adds a line to `durability`, such as `mode: replicated`.
+    pub fn durability(mut self, line: &str) -> Self {
+        let _ = write!(self.durability, "{line}, ");
+        self
+    }
+
+    /// Adds a line to `repair`, such as `enabled: false`.
+    pub fn repair(mut self, line: &str) -> Self {
+        let _ = write!(self.repair, "{line}, ");
+        self
+    }
+
     /// Announces warnings or errors that hold `text`.
     pub fn announce(mut self, text: &str) -> Self {
         self.announced.push(text.to_owned());
@@ -353,6 +367,8 @@ impl Wishes {
             + &section("sessions", &self.sessions)
             + &section("hold", &self.hold)
             + &section("journal", &self.journal)
+            + &section("durability", &self.durability)
+            + &section("repair", &self.repair)
     }
 
     /// Does not wait until it is ready.

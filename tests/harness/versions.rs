@@ -68,6 +68,17 @@ pub fn on(version: &str, scenario: impl FnOnce(&Version)) {
     }
 }
 
+/// Runs a scenario on each version there is; not against a plain server in the sidecar's place.
+pub fn on_each(scenario: impl Fn(&Version)) {
+    if super::against_redis() {
+        return;
+    }
+    for version in versions() {
+        eprintln!("on {}", version.name);
+        scenario(&version);
+    }
+}
+
 /// Any version, 7.0 before all, for promises that do not depend on it.
 pub fn any_version() -> Version {
     let versions = versions();

@@ -3,8 +3,9 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::config::{
-    Admin, Cache, Config, Credentials, Hold, Journal, Listen, Log, LogFormat, OnIsolation, Opaque,
-    Ratio, Repair, RequireTtl, Sessions, Source, Touch, Upstream, Writes,
+    Admin, Cache, Config, Credentials, Durability, DurabilityMode, Hold, Journal, Listen, Log,
+    LogFormat, OnIsolation, OnTimeout, Opaque, Ratio, Repair, RequireTtl, Sessions, Source, Touch,
+    Upstream, Writes,
 };
 
 /// Lists every key as it would be in force.
@@ -17,6 +18,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
         sessions,
         hold,
         journal,
+        durability,
         repair,
         admin,
         log,
@@ -29,6 +31,7 @@ pub(super) fn config(config: &Config, out: &mut String) -> fmt::Result {
     list_sessions(sessions, out)?;
     list_hold(hold, out)?;
     list_journal(journal, out)?;
+    list_durability(durability, out)?;
     list_repair(repair, out)?;
     list_admin(admin, out)?;
     list_log(log, out)?;
@@ -204,6 +207,35 @@ fn list_repair(repair: &Repair, out: &mut String) -> fmt::Result {
     writeln!(out, "  peer_wait_ms: {}", peer_wait.as_millis())?;
     writeln!(out, "  peer_timeout_ms: {}", peer_timeout.as_millis())?;
     writeln!(out, "  reseed_from_cache: {reseed_from_cache}")
+}
+
+fn list_durability(durability: &Durability, out: &mut String) -> fmt::Result {
+    let Durability {
+        mode,
+        replicas,
+        timeout,
+        on_timeout,
+        prefixes,
+    } = durability;
+    let word = |mode: &DurabilityMode| match mode {
+        DurabilityMode::Async => "async",
+        DurabilityMode::Replicated => "replicated",
+    };
+    let on_timeout = match on_timeout {
+        OnTimeout::Reply => "reply",
+        OnTimeout::Error => "error",
+    };
+    let entry = |(prefix, mode): &(Vec<u8>, DurabilityMode)| {
+        let prefix = quoted(Some(String::from_utf8_lossy(prefix)));
+        format!("{prefix}: {}", word(mode))
+    };
+    let prefixes: Vec<String> = prefixes.iter().map(entry).collect();
+    writeln!(out, "durability:")?;
+    writeln!(out, "  mode: {}", word(mode))?;
+    writeln!(out, "  replicas: {replicas}")?;
+    writeln!(out, "  timeout_ms: {}", timeout.as_millis())?;
+    writeln!(out, "  on_timeout: {on_timeout}")?;
+    writeln!(out, "  prefixes: {{{}}}", prefixes.join(", "))
 }
 
 fn list_admin(admin: &Admin, out: &mut String) -> fmt::Result {

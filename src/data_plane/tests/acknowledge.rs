@@ -6,7 +6,7 @@ use super::client::Client;
 use super::redis::{Redis, Say};
 use super::repair::{end_round, primary, repairing, since};
 use super::world::{World, pass_ms};
-use crate::config::{Config, Writes};
+use crate::config::{Config, DurabilityMode, Writes};
 use crate::failover::machine::{Event, NodeState};
 
 const OK: &str = "+OK\r\n";
@@ -69,6 +69,24 @@ async fn writes_wait_for_a_while_and_are_then_acknowledged() {
     assert_eq!(late.ask("EXPIRE y 60").await, ONE);
     assert_eq!(acknowledged(&world).await, 4.0);
     assert!(!world.redis.has("SET y 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_wait_for_replicas_is_not_acknowledged_here() {
+    let (world, mut client) = start_with(|config| {
+        acknowledging(config);
+        config.durability.prefixes = vec![(b"auth:".to_vec(), DurabilityMode::Replicated)];
+    })
+    .await;
+    silent(&world).await;
+    pass_ms(SOON_MS).await;
+    assert_eq!(client.ask("SET x 1").await, OK);
+    for request in ["SET auth:x 1", "MULTI\nSET x 2\nSET auth:x 1\nEXEC"] {
+        let mut waits = world.connect().await;
+        waits.send(request).await;
+        waits.is_silent().await;
+    }
+    assert_eq!(acknowledged(&world).await, 1.0);
 }
 
 #[tokio::test(start_paused = true)]

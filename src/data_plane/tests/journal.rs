@@ -153,7 +153,7 @@ async fn writes_are_at_risk_until_replicas_have_them_and_then_kept_for_a_while()
     assert_eq!(world.handle.journal().to_sample(0), None);
     client.ask("SET a 1").await;
     client.ask("SET b 1").await;
-    assert_eq!(world.handle.journal().to_sample(0), Some(2));
+    assert_eq!(world.handle.journal().to_sample(0).unwrap().newest, 2);
     assert_eq!(world.count("gripfast_writes_at_risk").await, 2.0);
     let sample = Sample {
         generation: 0,
@@ -161,6 +161,7 @@ async fn writes_are_at_risk_until_replicas_have_them_and_then_kept_for_a_while()
         replid: "A".into(),
         offset: 100,
         acknowledged: Some(100),
+        replicated: 0,
     };
     world.handle.sampled(sample).await;
     assert_eq!(world.count("gripfast_writes_at_risk").await, 1.0);
@@ -184,6 +185,7 @@ async fn at_a_switch_it_is_said_what_the_other_primary_has() {
         replid: "A".into(),
         offset: 100,
         acknowledged: Some(50),
+        replicated: 0,
     };
     world.handle.sampled(sample.clone()).await;
     let primary = Primary {
@@ -212,6 +214,7 @@ async fn at_a_switch_it_is_said_what_the_other_primary_has() {
         replid: "B".into(),
         offset: 150,
         acknowledged: Some(150),
+        replicated: 0,
     };
     world.handle.sampled(followed).await;
     assert_eq!(world.count("gripfast_writes_at_risk").await, 2.0);

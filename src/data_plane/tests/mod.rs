@@ -8,6 +8,7 @@ mod acknowledge;
 mod cached;
 mod client;
 mod drain;
+mod durable;
 mod episodes;
 mod hold;
 mod journal;

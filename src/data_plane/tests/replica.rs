@@ -111,6 +111,7 @@ async fn what_the_replica_may_lack_is_not_asked_of_it() {
         replid: "A".into(),
         offset: 100,
         acknowledged: Some(100),
+        replicated: 0,
     };
     world.handle.sampled(sample).await;
     holding(&world).await;

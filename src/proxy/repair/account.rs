@@ -133,6 +133,7 @@ impl Proxy {
             .repairing
             .as_mut()
             .map_or_else(Vec::new, |it| it.abandon());
+        self.give_up_waits();
         self.in_round = false;
         self.let_go(waiting);
         self.failover_event(Event::Joined);
@@ -140,8 +141,23 @@ impl Proxy {
         self.apply_touches();
     }
 
+    /// All own keys are repaired: who waits for replicas to have such a write waits for this primary's. Not where one of the writes
+    /// is lost, or depends on others: whose it is is not known here.
+    pub(super) fn confirm_repaired(&mut self) {
+        let (Some(journal), Some(repairing)) = (&self.journal, &self.repairing) else {
+            return;
+        };
+        if repairing.pending.is_empty() && repairing.account.tally.lost() == 0 {
+            let records = repairing.from..=journal.ring.newest();
+            self.repaired(&records);
+        }
+    }
+
     /// What became of all that was at risk is known: it is written down, once.
     pub(in crate::proxy) fn end_account(&mut self) {
+        // What waited for somebody to put its key back may be there now; what is not never will be.
+        self.confirm_repaired();
+        self.give_up_waits();
         let now = self.now;
         let Some(repairing) = &mut self.repairing else {
             return;

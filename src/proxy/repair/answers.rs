@@ -219,6 +219,7 @@ impl Proxy {
             && matches!(arrival, Arrival::Switched { .. })
         {
             journal.samples.repaired(from);
+            self.confirm_repaired();
         }
         self.ask_what_is_due();
     }

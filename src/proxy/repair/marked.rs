@@ -28,6 +28,7 @@ use crate::resp::{encode, value};
 use crate::upstream::link::{Awaited, Form, Marked, Settle, What, Wrapped};
 
 use crate::proxy::Proxy;
+use crate::proxy::durable::Acknowledgement;
 use crate::proxy::flights::Whole;
 use crate::proxy::owed::{Sent, split};
 use crate::proxy::replies::{ReplyError, Step};
@@ -279,10 +280,14 @@ impl Proxy {
         if let Some(write) = link.writes.front_mut().filter(|write| write.place == place) {
             write.sent_at = write.sent_at.max(latest);
         }
-        self.journal_replies(index, 1, &reply, true);
+        let (_, waits) = self.alike(index, 1);
+        let acknowledged = self.journal_replies(index, 1, &reply, true);
+        let acknowledged = acknowledged.if_waiting(waits).by_exec(&reply);
         self.note_replied(index, 1);
         if self.client(id).is_some() {
-            self.write_to_client(id.index, |out| out.extend_from_slice(&reply));
+            self.write_waiting(id, acknowledged, &reply, |out| {
+                out.extend_from_slice(&reply);
+            });
         }
         let link = self.link_at(index);
         self.settle(link, id, settle, !value::is_error(&reply));
@@ -364,7 +369,8 @@ impl Proxy {
         Taken::Bytes(request.length)
     }
 
-    /// A write that went with its marks is answered with this: it stands in the journal with its stamp.
+    /// A write that went with its marks is answered with this: it stands in the journal with its stamp. Returns what of it waits
+    /// for replicas.
     pub(in crate::proxy) fn note_marked(
         &mut self,
         link: LinkId,
@@ -372,9 +378,9 @@ impl Proxy {
         marked: &Marked,
         answers: &[&[u8]],
         reply: &[u8],
-    ) {
+    ) -> Acknowledgement {
         let sent_at = marked.sent_at.max(self.latest_of(answers));
-        self.journal_answered(link, sent_at, &wrapped.request, reply);
+        let acknowledged = self.journal_answered(link, sent_at, &wrapped.request, reply);
         if marked.when == When::AtReply
             && let Some(request) = Sent::read(&wrapped.request, 0)
             && took_effect(&request.line(), reply)
@@ -382,6 +388,9 @@ impl Proxy {
             self.queue_mark_calls(link, &marked.marks);
             self.touch_link(link);
         }
+        let waits =
+            self.may_be_replicated() && self.is_block_replicated(&split(&wrapped.request, 0));
+        acknowledged.if_waiting(waits)
     }
 }
 

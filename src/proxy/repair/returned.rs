@@ -192,7 +192,7 @@ impl Proxy {
             return;
         };
         if let Some((request, reply)) = image.journalled(&id.1, &repairing.clock) {
-            self.journal_put_back(id.0, image.last(), &request, reply);
+            self.journal_add(id.0, image.last(), false, [&request, reply]);
         }
     }
 
@@ -207,7 +207,7 @@ impl Proxy {
                 continue;
             };
             self.send_write_of_ours(link, &key, &request, What::Swallow);
-            self.journal_sent_as(link, &request);
+            self.journal_sent_as(link, &request, false);
         }
     }
 }
