@@ -197,7 +197,8 @@ class Stack:
         while target.admin:
             with urllib.request.urlopen(f"http://{target.admin}/metrics", timeout=READY_SECONDS) as page:
                 text = page.read().decode()
-            found = re.findall(r'^gripfast_session_reads_total\{outcome="(\w+)"\} (\d+)', text, re.MULTILINE)
+            # The series of a metric stand in no order.
+            found = sorted(re.findall(r'^gripfast_session_reads_total\{outcome="(\w+)"\} (\d+)', text, re.MULTILINE))
             if found == before:
                 return {outcome: int(count) for outcome, count in found}
             before = found
@@ -247,13 +248,17 @@ class Stack:
         """The sidecar with its cache."""
         self.start_gripfast("cached", CACHE_ON, counts=True)
 
-    def start_gripfast(self, name, cache, counts):
+    def start_journalled(self):
+        """The sidecar with its cache, remembering what it acknowledges."""
+        self.start_gripfast("journalled", CACHE_ON, counts=False, more=["journal: {enabled: true}"])
+
+    def start_gripfast(self, name, cache, counts, more=()):
         addresses, admin = self.fresh_addresses(name), f"127.0.0.1:{free_port()}"
         lines = ["listen:", f'  tcp: "{spell(addresses["tcp"])}"', f'  unix: "{addresses["unix"]}"']
         lines += [f"  clients_max: {self.clients_max}"] if self.clients_max else []
         lines += ["upstream:", "  mode: standalone", f'  address: "{spell(self.upstream)}"']
         lines += [f'  password: "{self.password}"'] if self.password else []
-        lines += [f"cache: {cache}", "admin:", f'  listen: "{admin}"', ""]
+        lines += [f"cache: {cache}", *more, "admin:", f'  listen: "{admin}"', ""]
         file = self.write(f"{name}.yaml", "\n".join(lines))
         self.start(name, [self.binary, "run", "-c", file], addresses, admin if counts else None)
 

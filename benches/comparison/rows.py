@@ -47,9 +47,11 @@ CACHED = Setting("Reads from a warm cache", ("redis", "cached"), (("throughput",
 MISSED = Setting("Reads that miss, cache on and off", ("redis", "sidecar", "cached"), ON_AND_OFF,
                  prefix="missed/", keys=MANY_KEYS)
 WRITTEN = Setting("Writes, cache on and off", ("redis", "sidecar", "cached"), ON_AND_OFF, prefix="written/")
+JOURNALLED = Setting("Writes, cache and journal on and off", ("redis", "sidecar", "cached", "journalled"), ON_AND_OFF,
+                     prefix="journalled/")
 AWAY = Setting("Redis half a millisecond away", ("redis", "sidecar", "cached"), (("p50", "redis"), ("p99", "redis")),
                prefix="away/", away=True)
-SETTINGS = (PASS_THROUGH, CONNECTIONS, CACHED, MISSED, WRITTEN, AWAY)
+SETTINGS = (PASS_THROUGH, CONNECTIONS, CACHED, MISSED, WRITTEN, JOURNALLED, AWAY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +141,13 @@ def on_and_off(setting, command, pipeline, **more):
     return Row(setting, "tcp", command, pipeline, musts, **more)
 
 
+def journalled(command, pipeline, **more):
+    """What the journal costs on top of the cache: at most a tenth of the writes that go without both."""
+    musts = (Must("throughput", "sidecar", 0.9, at_least=True, of="journalled"),
+             Must("throughput", "cached", of="journalled"), Must("cpu", "cached", of="journalled"))
+    return Row(JOURNALLED, "tcp", command, pipeline, musts, **more)
+
+
 AS_FAST = Must("throughput", "redis", 1.0, at_least=True, of="cached")
 MUCH_FASTER = dataclasses.replace(AS_FAST, aim=1.5)
 FASTER_THAN_TCP = dataclasses.replace(AS_FAST, bound=1.2, aim=1.4)
@@ -163,6 +172,7 @@ ROWS = (
     *(on_and_off(MISSED, "GET", pipeline, keys=MANY_KEYS) for pipeline in (1, 16)),
     *(on_and_off(MISSED, "GET-absent", pipeline, words=ABSENT, keys=ABSENT_KEYS) for pipeline in (1, 16)),
     *(on_and_off(WRITTEN, "SET", pipeline) for pipeline in (1, 16)),
+    *(journalled("SET", pipeline) for pipeline in (1, 16)),
     Row(AWAY, "tcp", "GET", clients=FEW_CLIENTS, warm=True, otherwise=FROM_AFAR,
         musts=tuple(Must(figure, "redis", of=name) for name in ("cached", "sidecar") for figure in ("p50", "p99"))),
 )
