@@ -226,9 +226,15 @@ impl Proxy {
     }
 
     fn keep_acknowledged(&mut self, database: u32, write: &Write<'_>) {
-        self.acknowledging
-            .kept
-            .add(database, write, self.boot_micros);
+        let seen = match write {
+            Write::Expire(key, _) => self.cached_value(database, key),
+            Write::Set { .. } | Write::Delete(_) => None,
+        };
+        let kept = &mut self.acknowledging.kept;
+        kept.add(database, write, self.boot_micros);
+        if let (Some(value), [key]) = (seen, write.keys()) {
+            kept.note_seen(database, key, value);
+        }
         for key in write.keys() {
             self.stale.forget_touch(database, key);
             if let Some(cached) = &mut self.cached {

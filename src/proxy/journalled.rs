@@ -5,6 +5,7 @@
 //! answers has left nothing. A client with a connection of its own (`Client::raw`) is not followed: it writes like
 //! somebody else's.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::table::Access;
@@ -18,9 +19,10 @@ use crate::journal::samples::{Fate, Inheritance, Sample, Samples};
 use crate::journal::{Micros, Seq};
 use crate::metrics::JournalCounters;
 use crate::resp::{Scanner, value};
-use crate::upstream::link::{Link, Write, Written};
+use crate::upstream::link::{Ahead, Link, Write, Written};
 
 use super::Proxy;
+use super::ahead::{self, Fresh, ServerClock};
 use super::looks::Looks;
 use super::owed::{Sent, split};
 
@@ -39,6 +41,8 @@ pub(super) struct Journalled {
     fate: Fate,
     /// Reads behind writes.
     pub(super) looks: Looks,
+    /// What is to be read ahead; none where nothing is.
+    pub(super) fresh: Option<Fresh>,
 }
 
 impl Journalled {
@@ -60,6 +64,7 @@ impl Journalled {
                 missed: 0,
                 fate: Fate::default(),
                 looks: Looks::new(wanted.opaque),
+                fresh: ahead::is_wanted(config).then(Fresh::default),
             })
         })
     }
@@ -68,6 +73,17 @@ impl Journalled {
         let oldest = self.ring.oldest();
         self.ring.add(record, now);
         self.count_dropped(oldest);
+    }
+
+    fn note_fresh(
+        &mut self,
+        record: &Record<'_>,
+        ahead: &VecDeque<(u64, Ahead)>,
+        clock: ServerClock,
+    ) {
+        if let Some(fresh) = self.fresh.as_mut().filter(|_| !record.is_look) {
+            fresh.note(record, ahead.iter().map(|(_, ahead)| ahead), clock);
+        }
     }
 
     /// Counts what was dropped since `oldest` was the oldest.
@@ -414,6 +430,7 @@ impl Journalled {
                     ..record(bytes, write.count)
                 };
                 self.add(&record, now);
+                self.note_fresh(&record, &link.foreseen, link.probing.clock);
                 link.writes.pop_front();
                 return;
             }
@@ -435,6 +452,7 @@ impl Journalled {
                     ..record(request, 1)
                 };
                 self.add(&record, now);
+                self.note_fresh(&record, &link.foreseen, link.probing.clock);
             }
             let length = request.len() as u64;
             match (&mut write.written, write.count) {

@@ -50,16 +50,16 @@ impl Proxy {
     pub fn deliver(&mut self, index: u32, bytes: &[u8]) -> Result<usize, ReplyError> {
         self.look_at_clock();
         let mut at = 0;
-        loop {
+        self.pass_local_answers(index);
+        while at < bytes.len()
+            && let Step::Consumed(count) = self.step(index, &bytes[at..])?
+        {
+            at += count;
             self.pass_local_answers(index);
-            if at == bytes.len() {
-                return Ok(at);
-            }
-            match self.step(index, &bytes[at..])? {
-                Step::Consumed(count) => at += count,
-                Step::Starved => return Ok(at),
-            }
         }
+        // What the server announces of a write stands behind its reply, and would spoil a read that begins before.
+        self.read_ahead_of_written();
+        Ok(at)
     }
 
     /// Answers of ours whose turn has come.

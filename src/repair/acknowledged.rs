@@ -121,10 +121,12 @@ enum Left {
 }
 
 /// What acknowledged writes have left of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     base: Option<(Left, Micros)>,
     touch: Option<(Time, Micros)>,
+    /// The value that it was given a deadline with, as the cache had it: to be shown, not to be put back.
+    seen: Option<Bytes>,
     /// How many there were.
     writes: u32,
 }
@@ -137,10 +139,11 @@ impl Image {
     }
 
     fn bytes(&self) -> usize {
-        match &self.base {
+        let value = match &self.base {
             Some((Left::Value(value, _), _)) => value.len(),
             _ => 0,
-        }
+        };
+        value + self.seen.as_ref().map_or(0, Bytes::len)
     }
 
     /// Tells whether the key is known to exist; `None` where these writes do not say. `now` is the time by the boot clock, `wall`
@@ -277,6 +280,7 @@ impl Acknowledged {
             let base = |left| Image {
                 base: Some((left, at)),
                 touch: None,
+                seen: None,
                 writes,
             };
             let image = match *write {
@@ -285,13 +289,25 @@ impl Acknowledged {
                 }
                 Write::Delete(_) => base(Left::Nothing),
                 Write::Expire(_, time) => Image {
-                    base: old.and_then(|old| old.base),
                     touch: Some((time, at)),
                     writes,
+                    ..old.unwrap_or_default()
                 },
             };
             self.bytes += id.1.len() + image.bytes();
             self.by_key.insert(id, image);
+        }
+    }
+
+    /// The cache had this value of a key that was just given a deadline.
+    pub fn note_seen(&mut self, database: u32, key: &[u8], value: Bytes) {
+        let id = (database, Bytes::copy_from_slice(key));
+        if let Some(image) = self.by_key.get_mut(&id)
+            && image.base.is_none()
+            && image.seen.is_none()
+        {
+            self.bytes += value.len();
+            image.seen = Some(value);
         }
     }
 
@@ -316,6 +332,7 @@ impl Acknowledged {
         let image = self.by_key.get(&(database, key.to_vec().into()))?;
         match &image.base {
             Some((Left::Value(value, _), _)) if image.exists(now, wall)? => Some(value),
+            None if image.exists(now, wall)? => image.seen.as_deref(),
             _ => None,
         }
     }

@@ -13,9 +13,9 @@ const OK: &str = "+OK\r\n";
 const ONE: &str = ":1\r\n";
 
 /// Longer than writes wait before they are acknowledged.
-const SOON_MS: u64 = 300;
+pub(super) const SOON_MS: u64 = 300;
 
-fn acknowledging(config: &mut Config) {
+pub(super) fn acknowledging(config: &mut Config) {
     repairing(config);
     config.cache.bytes = 1 << 20;
     config.hold.writes = Writes::Acknowledge;
@@ -23,7 +23,7 @@ fn acknowledging(config: &mut Config) {
 }
 
 /// A sidecar that serves from its first primary, where `a` is cached.
-async fn start_with(change: impl FnOnce(&mut Config)) -> (World, Client) {
+pub(super) async fn start_with(change: impl FnOnce(&mut Config)) -> (World, Client) {
     let world = World::with(Redis::new(), change).await;
     world.handle.primary(primary(1)).await;
     pass_ms(20).await;
@@ -34,11 +34,11 @@ async fn start_with(change: impl FnOnce(&mut Config)) -> (World, Client) {
     (world, client)
 }
 
-async fn start() -> (World, Client) {
+pub(super) async fn start() -> (World, Client) {
     start_with(acknowledging).await
 }
 
-async fn silent(world: &World) {
+pub(super) async fn silent(world: &World) {
     world.handle.failover(Event::Node(NodeState::Silent)).await;
 }
 

@@ -5,6 +5,7 @@
 //! "at once" and "never" can be told apart, and nothing here sleeps for real.
 
 mod acknowledge;
+mod ahead;
 mod cached;
 mod client;
 mod drain;
