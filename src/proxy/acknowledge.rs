@@ -15,7 +15,7 @@ use crate::command::keys::touched;
 use crate::command::table::{Access, CachedRead, Kind};
 use crate::command::ttl::{Context, Found, Verdict};
 use crate::config::Writes;
-use crate::failover::machine::{Event, Sign};
+use crate::failover::machine::{Event, Scope, Sign};
 use crate::metrics::Lane as LaneMetric;
 use crate::repair::acknowledged::{Acknowledged, Write, replies};
 use crate::resp::encode;
@@ -44,6 +44,11 @@ impl Proxy {
         if hold.writes == Writes::Acknowledge {
             self.acknowledging.due = self.now.checked_add(hold.acknowledge_after);
         }
+    }
+
+    /// Looks at those that wait again at this instant, or before.
+    pub(super) fn look_again_from(&mut self, due: tokio::time::Instant) {
+        self.acknowledging.due.get_or_insert(due);
     }
 
     /// Tells when [`Proxy::tick_acknowledging`] has something to do next.
@@ -93,10 +98,17 @@ impl Proxy {
         if multi || !keys.any(|key| self.acknowledging.kept.holds(database, key)) {
             return None;
         }
-        match in_order && self.show_acknowledged(request, database) {
-            true => Some(Taken::Bytes(request.length)),
-            false => Some(self.no_primary(request)),
+        if in_order && self.show_acknowledged(request, database) {
+            return Some(Taken::Bytes(request.length));
         }
+        // A replica may know the value of one that was only given a deadline.
+        let key = request.word(1).unwrap_or_default();
+        let is_of_one = matches!(request.words.len(), 2) && request.command.cached.is_some();
+        let kept = &self.acknowledging.kept;
+        if is_of_one && self.failover.gate == Some(Scope::All) && kept.is_touched(database, key) {
+            return None;
+        }
+        Some(self.no_primary(request))
     }
 
     fn show_acknowledged(&mut self, request: &Request<'_>, database: u32) -> bool {
@@ -198,13 +210,13 @@ impl Proxy {
             return None;
         }
         let wall = self.server_wall(client) as i64;
-        let replies = replies(&writes, |key| self.is_known_to_live(database, key, wall))?;
+        let replies = replies(&writes, |key| self.lives(database, key, wall))?;
         self.look_at_clock();
         for write in &writes {
             self.keep_acknowledged(database, write);
         }
         self.counters.hold.acknowledged += writes.len() as u64;
-        self.acknowledging.due.get_or_insert(self.now + LOOK_AGAIN);
+        self.look_again_from(self.now + LOOK_AGAIN);
         self.failover_event(Event::Unsettled);
         Some(replies)
     }
@@ -217,11 +229,14 @@ impl Proxy {
             && self.repairing.as_deref().is_some_and(is_repaired)
     }
 
-    fn is_known_to_live(&mut self, database: u32, key: &[u8], wall: i64) -> bool {
+    /// Tells whether a key exists; `None` where that is not known, or where it is gone since requests are held.
+    fn lives(&mut self, database: u32, key: &[u8], wall: i64) -> Option<bool> {
         let kept = &self.acknowledging.kept;
         match kept.exists(database, key, self.boot_micros, wall) {
-            Some(exists) => exists,
-            None => self.was_cached_live(database, key),
+            Some(exists) => exists.then_some(true),
+            None => self
+                .was_there(database, key)
+                .or_else(|| self.replica.whether.is_there(database, key)),
         }
     }
 

@@ -307,6 +307,7 @@ impl Proxy {
             Some(What::Lifetime) => self.lifetime_answered(&reply),
             Some(What::Touched(touch)) if refusal(&reply).is_some() => self.keep_touch(*touch),
             Some(What::Check(check)) => self.checked(*check, &reply),
+            Some(What::Whether(asked)) => self.told_whether(*asked, &reply),
             Some(What::Repair(ask)) => self.repair_answered(index, ask, &reply),
             _ => {}
         }

@@ -229,6 +229,7 @@ impl Proxy {
                 | What::Probe { .. }
                 | What::Fields { .. }
                 | What::Check(_)
+                | What::Whether(_)
                 | What::Repair(_)
                 | What::Rest => continue,
             };

@@ -68,6 +68,7 @@ mod streams;
 mod switch;
 mod touches;
 mod transactions;
+mod whether;
 
 pub use repair::Arrival;
 pub use replies::ReplyError;

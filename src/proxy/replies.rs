@@ -161,6 +161,7 @@ impl Proxy {
                 | What::Probe { .. }
                 | What::Fields { .. }
                 | What::Repair(_)
+                | What::Whether(_)
                 | What::Check(_) => self.take_ours(index, bytes),
                 What::Settle(_) => self.pass_settling(index, bytes),
                 What::Swallow | What::Named | What::Verdict | What::Barrier => {

@@ -273,26 +273,30 @@ impl Proxy {
         Some(Taken::Bytes(request.length))
     }
 
-    /// Tells whether a key was known to live, by what came from a link that was relied on when the hold began.
-    pub(super) fn was_cached_live(&mut self, database: u32, key: &[u8]) -> bool {
-        let (Some(last), Some(cached)) = (self.stale.of(database).copied(), &mut self.cached)
-        else {
-            return false;
-        };
+    /// Tells whether a key was there, by what came from a link that was relied on when the hold began; `None` where that is not known.
+    pub(super) fn was_there(&mut self, database: u32, key: &[u8]) -> Option<bool> {
+        let last = *self.stale.of(database)?;
         let id = (database, Bytes::copy_from_slice(key));
         if let Some(deadline) = self.stale.lived.get(&id) {
-            return deadline.is_none_or(|deadline| self.boot < deadline);
+            let lives = deadline.is_none_or(|deadline| self.boot < deadline);
+            return lives.then_some(true);
         }
-        let question = last.question(database, key, &[CachedRead::Get as u8], self.boot);
-        let tells = |kept: &View<'_>| {
-            let read = kept.shape.first().copied().unwrap_or_default();
-            let lives = kept.deadline.is_some() || shape::exists(read, kept.reply) == Some(true);
-            kept.database == database && lives
+        let cached = self
+            .cached
+            .as_mut()
+            .filter(|cached| cached.is_session(key))?;
+        let question = last.question(database, key, &[], self.boot);
+        let says = |kept: &View<'_>| match kept.deadline {
+            Some(_) => Some(true),
+            None => shape::exists(*kept.shape.first()?, kept.reply),
         };
-        cached.is_session(key) && cached.core.look_up_by(&question, tells, |_| ()).is_some()
+        let tells = |kept: &View<'_>| kept.database == database && says(kept).is_some();
+        cached
+            .core
+            .look_up_by(&question, tells, |kept| says(&kept))?
     }
 
-    /// Returns the value that is cached of a key, as [`Proxy::was_cached_live`] knows it.
+    /// Returns the value that is cached of a key, as it is shown meanwhile.
     pub(super) fn cached_value(&mut self, database: u32, key: &[u8]) -> Option<Bytes> {
         let last = *self.stale.of(database)?;
         let grace = self.grace(&last)?;

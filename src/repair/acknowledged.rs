@@ -76,17 +76,17 @@ impl<'a> Write<'a> {
     }
 }
 
-/// Answers writes that follow each other, by what is known of their keys: `lives` tells whether a key is known to exist.
-/// `None` where an answer is not known; of a key that is gone nothing is said.
+/// Answers writes that follow each other, by what is known of their keys: `lives` tells whether a key exists, `None` where that is
+/// not known. `None` where an answer is not known; of a key that these writes have deleted nothing is said.
 pub fn replies<'a>(
     writes: &[Write<'a>],
-    mut lives: impl FnMut(&'a [u8]) -> bool,
+    mut lives: impl FnMut(&'a [u8]) -> Option<bool>,
 ) -> Option<Vec<Vec<u8>>> {
     let mut since: BTreeMap<&[u8], bool> = BTreeMap::new();
     let mut replies = Vec::new();
     for write in writes {
         let mut is_known = |key: &'a [u8]| match since.get(key) {
-            Some(known) => *known,
+            Some(lives) => lives.then_some(true),
             None => lives(key),
         };
         replies.push(match write {
@@ -95,18 +95,17 @@ pub fn replies<'a>(
                 b"+OK\r\n".to_vec()
             }
             Write::Delete(keys) => {
-                for key in keys {
-                    if !is_known(key) {
-                        return None;
-                    }
-                }
-                since.extend(keys.iter().map(|key| (*key, false)));
                 let mut names = keys.clone();
                 names.sort_unstable();
                 names.dedup();
-                format!(":{}\r\n", names.len()).into_bytes()
+                let mut gone = 0;
+                for key in names {
+                    gone += usize::from(is_known(key)?);
+                }
+                since.extend(keys.iter().map(|key| (*key, false)));
+                format!(":{gone}\r\n").into_bytes()
             }
-            Write::Expire(key, _) if is_known(key) => b":1\r\n".to_vec(),
+            Write::Expire(key, _) if is_known(key) == Some(true) => b":1\r\n".to_vec(),
             Write::Expire(..) => return None,
         });
     }
@@ -325,6 +324,12 @@ impl Acknowledged {
         }
         let image = self.by_key.get(&(database, key.to_vec().into()))?;
         image.exists(now, wall)
+    }
+
+    /// Tells whether a key was given a deadline, and nothing else.
+    pub fn is_touched(&self, database: u32, key: &[u8]) -> bool {
+        let image = self.by_key.get(&(database, key.to_vec().into()));
+        image.is_some_and(|image| image.base.is_none())
     }
 
     /// Returns a value that a client may be shown.

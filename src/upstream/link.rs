@@ -7,7 +7,9 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-pub use super::awaited::{Awaited, Check, Form, Marked, Proof, RepairAsk, Settle, What, Wrapped};
+pub use super::awaited::{
+    Awaited, Check, Form, KeyAsked, Marked, Proof, RepairAsk, Settle, What, Wrapped,
+};
 use super::connect::{ConnectError, Established};
 use super::unanswered::Unanswered;
 use crate::cache::core::{Foreseen, Tracking};

@@ -25,4 +25,5 @@ mod replica;
 mod replies;
 mod start;
 mod wait;
+mod whether;
 mod world;

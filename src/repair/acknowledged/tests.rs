@@ -12,7 +12,15 @@ fn read(line: &str) -> Option<Write<'_>> {
 /// Answers lines, where `live` keys are known to exist.
 fn answered(lines: &[&str], live: &[&str]) -> Option<String> {
     let writes: Vec<Write<'_>> = lines.iter().map(|line| read(line).unwrap()).collect();
-    let lives = |key: &[u8]| live.iter().any(|live| live.as_bytes() == key);
+    // What begins with a minus sign is known not to be there.
+    let lives = |key: &[u8]| {
+        let is = |known: &str| live.iter().any(|live| *live == known);
+        let key = String::from_utf8_lossy(key);
+        match is(&key) {
+            true => Some(true),
+            false => is(&format!("-{key}")).then_some(false),
+        }
+    };
     let replies = replies(&writes, lives)?.concat();
     Some(String::from_utf8(replies).unwrap())
 }
@@ -61,6 +69,8 @@ fn a_write_is_answered_as_the_server_would_or_not_at_all() {
     assert_eq!(answered(&["DEL k"], &[]), None);
     assert_eq!(answered(&["DEL a b a"], &["a", "b"]), Some(":2\r\n".into()));
     assert_eq!(answered(&["DEL a b"], &["a"]), None);
+    assert_eq!(answered(&["DEL a b"], &["a", "-b"]), Some(":1\r\n".into()));
+    assert_eq!(answered(&["EXPIRE k 9"], &["-k"]), None);
     assert_eq!(answered(&["EXPIRE k 9"], &["k"]), Some(":1\r\n".into()));
     assert_eq!(answered(&["EXPIRE k 9"], &[]), None);
 }
