@@ -6,8 +6,8 @@
 //!
 //! From then on the sign [`Sign::Unsettled`](crate::failover::machine::Sign::Unsettled) keeps the hold up until they are about to
 //! be put back: on another primary with all that it lacks; on the same one, where the failover was called off, in a round of its
-//! own (`repair/returned.rs`). Meanwhile a key that was written so is shown as it was written, or not at all: nobody is told
-//! that it is absent.
+//! own (`repair/returned.rs`). Meanwhile a key that was written so is shown as it was written, or not at all. That it is absent is
+//! told only of one that was deleted so: whoever was told of the DEL was told that.
 
 use std::time::Duration;
 
@@ -117,14 +117,22 @@ impl Proxy {
         };
         let key = request.word(1).unwrap_or_default();
         let (now, wall) = (self.boot_micros, self.server_wall(request.client) as i64);
-        let Some(value) = self.acknowledging.kept.value(database, key, now, wall) else {
+        let protocol = self.clients[request.client as usize].protocol;
+        let kept = &self.acknowledging.kept;
+        let value = kept.value(database, key, now, wall);
+        if value.is_none() && !kept.is_deleted(database, key) {
             return false;
-        };
+        }
         let mut reply = Vec::new();
-        match read {
-            CachedRead::Get => encode::bulk(&mut reply, value),
-            CachedRead::Exists => encode::header(&mut reply, b':', 1),
-            CachedRead::StrLen => encode::header(&mut reply, b':', value.len() as i64),
+        match (read, value) {
+            (CachedRead::Get, Some(value)) => encode::bulk(&mut reply, value),
+            (CachedRead::Get, None) => reply.extend_from_slice(protocol.null()),
+            (CachedRead::Exists, value) => {
+                encode::header(&mut reply, b':', i64::from(value.is_some()));
+            }
+            (CachedRead::StrLen, value) => {
+                encode::header(&mut reply, b':', value.map_or(0, <[u8]>::len) as i64);
+            }
             _ => return false,
         }
         self.answer_here(request.client, 1, &reply);
@@ -229,10 +237,11 @@ impl Proxy {
             && self.repairing.as_deref().is_some_and(is_repaired)
     }
 
-    /// Tells whether a key exists; `None` where that is not known, or where it is gone since requests are held.
+    /// Tells whether a key exists; `None` where that is not known, or where it has ended by itself since requests are held.
     fn lives(&mut self, database: u32, key: &[u8], wall: i64) -> Option<bool> {
         let kept = &self.acknowledging.kept;
         match kept.exists(database, key, self.boot_micros, wall) {
+            Some(false) if kept.is_deleted(database, key) => Some(false),
             Some(exists) => exists.then_some(true),
             None => self
                 .was_there(database, key)

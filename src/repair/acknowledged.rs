@@ -77,7 +77,7 @@ impl<'a> Write<'a> {
 }
 
 /// Answers writes that follow each other, by what is known of their keys: `lives` tells whether a key exists, `None` where that is
-/// not known. `None` where an answer is not known; of a key that these writes have deleted nothing is said.
+/// not known. `None` where an answer is not known: EXPIRE is not told that there is nothing.
 pub fn replies<'a>(
     writes: &[Write<'a>],
     mut lives: impl FnMut(&'a [u8]) -> Option<bool>,
@@ -86,7 +86,7 @@ pub fn replies<'a>(
     let mut replies = Vec::new();
     for write in writes {
         let mut is_known = |key: &'a [u8]| match since.get(key) {
-            Some(lives) => lives.then_some(true),
+            Some(lives) => Some(*lives),
             None => lives(key),
         };
         replies.push(match write {
@@ -324,6 +324,12 @@ impl Acknowledged {
         }
         let image = self.by_key.get(&(database, key.to_vec().into()))?;
         image.exists(now, wall)
+    }
+
+    /// Tells whether a key was deleted last.
+    pub fn is_deleted(&self, database: u32, key: &[u8]) -> bool {
+        let image = self.by_key.get(&(database, key.to_vec().into()));
+        image.is_some_and(|image| matches!(image.base, Some((Left::Nothing, _))))
     }
 
     /// Tells whether a key was given a deadline, and nothing else.

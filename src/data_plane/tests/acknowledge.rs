@@ -72,7 +72,7 @@ async fn writes_wait_for_a_while_and_are_then_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_acknowledged_is_shown_and_what_is_gone_is_not_said_to_be_absent() {
+async fn what_is_acknowledged_is_shown_and_only_what_was_deleted_is_absent() {
     let (world, mut client) = start().await;
     silent(&world).await;
     pass_ms(SOON_MS).await;
@@ -89,7 +89,13 @@ async fn what_is_acknowledged_is_shown_and_what_is_gone_is_not_said_to_be_absent
         other.is_silent().await;
     }
     assert_eq!(client.ask("DEL x").await, ONE);
-    for waits in ["GET x", "EXISTS x", "DEL x", "EXPIRE x 9"] {
+    assert_eq!(client.ask("GET x").await, "$-1\r\n");
+    for request in ["EXISTS x", "STRLEN x", "DEL x"] {
+        assert_eq!(client.ask(request).await, ":0\r\n");
+    }
+    client.ask("SET short 1 PX 50").await;
+    pass_ms(60).await;
+    for waits in ["EXPIRE x 9", "GET short", "DEL short"] {
         let mut other = world.connect().await;
         other.send(waits).await;
         other.is_silent().await;

@@ -82,8 +82,8 @@ fn a_write_sees_those_in_front_of_it() {
     assert_eq!(answered(&login, &["k"]), replies);
     assert_eq!(answered(&login, &[]), None, "what DEL finds is not known");
     assert!(answered(&["SET k v", "DEL k"], &[]).is_some());
-    // Of a key that is gone nothing is said.
-    assert_eq!(answered(&["DEL k", "DEL k"], &["k"]), None);
+    let twice = Some(":1\r\n:0\r\n".to_owned());
+    assert_eq!(answered(&["DEL k", "DEL k"], &["k"]), twice);
     assert_eq!(answered(&["DEL k", "EXPIRE k 9"], &["k"]), None);
 }
 
@@ -121,6 +121,7 @@ fn a_key_is_shown_as_it_was_written_until_it_ends() {
     let gone = kept(&[("SET k v", 1), ("DEL k", 2)]);
     assert_eq!(value(&gone, 3, 0), None);
     assert_eq!(gone.exists(0, b"k", 3, 0), Some(false));
+    assert!(gone.is_deleted(0, b"k") && !set.is_deleted(0, b"k"));
     let unknown = kept(&[("EXPIRE k 9", 1)]);
     assert_eq!(value(&unknown, 3, 0), None);
     assert_eq!(unknown.exists(0, b"k", 3, 0), Some(true));
