@@ -1,5 +1,5 @@
 //! Reading ahead, where writes are acknowledged while requests are held (`hold.writes: acknowledge`): a session that was written
-//! is read again at once, for the cache alone, so that it is at hand when trouble begins.
+//! is read again at once, for the cache alone, so that it is at hand when trouble begins; and one that was ended, to know that it is.
 //!
 //! Most libraries begin a request with the read of a session that the one before has written: it would be read then anyway.
 //! Between a write's reply and that of the read behind it, what the session holds is *foreseen* from our own words; so it is while
@@ -82,6 +82,9 @@ impl Fresh {
                     let kept = known.and_then(|one| touched(one.kept(), time, record, clock));
                     self.put(record.database, key, kept);
                 }
+                (Some(Write::Delete(keys)), [b':', ..]) => {
+                    keys.into_iter().for_each(|key| self.gone(record, key));
+                }
                 // With options that do not tell which value is there now: SET … XX GET, for one.
                 (None, b"+OK\r\n") if request.name().eq_ignore_ascii_case(b"set") => {
                     self.put(record.database, line[1], None);
@@ -108,9 +111,7 @@ impl Fresh {
                     self.put(record.database, key, kept);
                 }
                 Some(Write::Delete(keys)) => {
-                    for key in keys {
-                        self.take(record.database, key);
-                    }
+                    keys.into_iter().for_each(|key| self.gone(record, key));
                 }
                 None => {}
             }
@@ -125,21 +126,19 @@ impl Fresh {
         time: Option<Time>,
         clock: ServerClock,
     ) {
-        let sent_at = record.sent_at / 1_000;
-        let deadline = time.map(|time| deadline(time, sent_at, clock));
+        let deadline = time.map(|time| deadline(time, record.sent_at / 1_000, clock));
         let mut reply = Vec::with_capacity(value.len() + 16);
         encode::bulk(&mut reply, value);
         // Where the deadline is not known, nothing is.
-        let kept = (deadline != Some(None)).then(|| Kept {
-            database: record.database,
-            shape: Bytes::from_static(GET),
-            reply: reply.into(),
-            deadline: deadline.flatten(),
-            sent_at,
-            answered_at: sent_at,
-            link: 0,
-        });
+        let is_known = deadline != Some(None);
+        let kept = is_known.then(|| kept(record, reply.into(), deadline.flatten()));
         self.put(record.database, key, kept);
+    }
+
+    /// A key was deleted, or was not there.
+    fn gone(&mut self, record: &Record<'_>, key: &[u8]) {
+        let null = Bytes::from_static(Protocol::Resp3.null());
+        self.put(record.database, key, Some(kept(record, null, None)));
     }
 
     fn put(&mut self, database: u32, key: &[u8], kept: Option<Kept>) {
@@ -155,6 +154,20 @@ impl Fresh {
         let is = |one: &One| one.database == database && one.key == key;
         let place = self.0.iter().position(is)?;
         self.0.swap_remove(place).kept
+    }
+}
+
+/// What GET would have been answered behind a write.
+fn kept(record: &Record<'_>, reply: Bytes, deadline: Option<Millis>) -> Kept {
+    let sent_at = record.sent_at / 1_000;
+    Kept {
+        database: record.database,
+        shape: Bytes::from_static(GET),
+        reply,
+        deadline,
+        sent_at,
+        answered_at: sent_at,
+        link: 0,
     }
 }
 

@@ -1,161 +1,169 @@
-//! redis-rs as it comes, which gives each reply half a second: less than any election takes.
+//! Libraries that give each reply half a second, or a second: less than any election takes.
 //!
-//! Users log in (SET), read (GET), renew (EXPIRE) or update (SET) and log out (DEL) while the primary is killed and another one is
-//! elected, through two sidecars of one cluster at once: with `hold.writes: acknowledge` they may notice nothing, nobody's call may
-//! take as long as that, and each session is afterwards what its last answered write says; without it, calls have to fail, or
-//! the test shows nothing.
+//! Users log in, read, renew or update, and log out while the primary is killed and another one is elected, through two sidecars of
+//! one cluster at once. With `hold.writes: acknowledge` they may notice nothing, nobody waits for as long as the library would, and
+//! afterwards each session is what its last answered write says. Without it something has to fail, or the test shows nothing.
 
-use std::collections::BTreeMap;
+mod rails;
+mod redis_rs;
+
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands as _, Client, RedisResult, SetExpiry, SetOptions};
-
 use crate::harness::{
-    Cluster, Plan, SWITCH_SAYS, Sidecar, Stopwatch, Turn, Value, against_redis, any_version, chaos,
-    parse, pause, until,
+    Cluster, Plan, SWITCH_SAYS, Sidecar, Stopwatch, Turn, any_version, chaos, until,
 };
 
-/// How long redis-rs waits for a reply unless told otherwise.
-const TIME_OUT: Duration = Duration::from_millis(500);
-
-/// After how many ms Sentinels take the primary for down: an election takes about a second more.
+/// After how many ms Sentinels take the primary for down: a second or so before another one is elected.
 const DOWN_AFTER_MS: u32 = 2000;
-
-/// Users of each sidecar, with a connection each.
-const USERS: usize = 8;
-
-/// Seconds that a session lives without a sign of life: so few that some renewals are not small enough to be answered by the sidecar
-/// in peace.
-const TTL: i64 = 20;
-
-/// Requests of a session between log-in and log-out.
-const REQUESTS: usize = 8;
-
-/// Between two calls of a user.
-const REST: Duration = Duration::from_millis(5);
 
 /// Sessions that each user goes through before the fault, and after it.
 const LIVES: usize = 3;
 
+/// How long whatever is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the users of one sidecar share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     stops: AtomicBool,
     /// Sessions that each has gone through.
-    lives: [AtomicUsize; USERS],
+    lives: Vec<AtomicUsize>,
 }
 
-/// What a user has seen.
-#[derive(Debug, Default)]
-struct Seen {
+/// What users have seen. Each session that is known to be left has its value; one that was ended has none.
+#[derive(Debug)]
+struct Seen<S> {
     calls: usize,
     slowest: Duration,
     errors: Vec<String>,
-    /// Reads that told something else than the last write.
+    /// Answers that told something else than the last write.
     wrong: usize,
-    /// What each session was left with; nothing where it was ended. Not those of which a call has failed.
-    left: BTreeMap<String, Option<String>>,
+    left: Vec<S>,
 }
 
 /// A sidecar and its users.
 #[derive(Debug)]
-struct Office {
+struct Office<S> {
     sidecar: Sidecar,
     shared: Arc<Shared>,
-    users: Vec<JoinHandle<Seen>>,
+    users: Vec<JoinHandle<Seen<S>>>,
 }
 
-#[test]
-fn half_a_second_is_enough_where_writes_are_acknowledged() {
-    // Redis itself does not follow a primary.
-    if against_redis() {
-        return;
-    }
-    let _turn = Turn::take();
+/// What came of an election.
+#[derive(Debug)]
+struct Outcome<S> {
+    cluster: Cluster,
+    /// The address of the new primary.
+    elected: String,
+    /// What was seen through the sidecar that acknowledges.
+    seen: Seen<S>,
+}
+
+/// Lets users live through an election: `open` has them come in behind each of two sidecars.
+fn live_through_an_election<S>(
+    wishes: &[&str],
+    patience: Duration,
+    open: impl Fn(Sidecar) -> Office<S>,
+) -> (Turn, Outcome<S>) {
+    let turn = Turn::take();
     let plan = Plan {
         down_after_ms: DOWN_AFTER_MS,
         passwords: None,
     };
     let cluster = Cluster::start(&any_version(), plan);
-    let mut acknowledging = Office::open(&cluster, "acknowledge");
-    let mut waiting = Office::open(&cluster, "wait");
-    let old = acknowledging.primary();
-    acknowledging.wait_for_lives();
+    let mut offices = [wishes, &["writes: wait"]].map(|wishes| open(sidecar(&cluster, wishes)));
+    let old = offices[0].primary();
+    offices.iter().for_each(Office::wait_for_lives);
     let watch = Stopwatch::start();
-    chaos(acknowledging.sidecar.admin_port, "kill-primary", &[]);
+    chaos(offices[0].sidecar.admin_port, "kill-primary", &[]);
     let elected = until("service from a new primary", PATIENCE, || {
-        let now = [acknowledging.primary(), waiting.primary()];
-        (now[0] != old && now[0] == now[1]).then(|| now[0].clone())
+        let [one, other] = offices.each_ref().map(Office::primary);
+        (one != old && one == other).then_some(one)
     });
     let away = watch.elapsed();
-    acknowledging.wait_for_lives();
-    let (calm, upset) = (acknowledging.close(), waiting.close());
-    let held = acknowledging.held();
-    eprintln!(
-        "away for {away:.2?}, {held} writes acknowledged meanwhile: {calm}; without: {upset}"
-    );
-    assert!(away > TIME_OUT * 2, "the election was too short to tell");
-    assert!(held > 0.0);
+    offices.iter().for_each(Office::wait_for_lives);
+    let seen = offices.each_mut().map(Office::close);
+    let held = offices[0].held();
+    let [calm, upset] = &seen;
+    eprintln!("away for {away:.2?}, {held} writes acknowledged: {calm}; without: {upset}");
+    assert!(away > patience, "the election was too short to tell");
+    assert!(held > 0.0, "nothing was acknowledged");
     assert_eq!(calm.errors, [""; 0]);
     assert_eq!(calm.wrong, 0);
-    assert!(calm.slowest < TIME_OUT, "{:?}", calm.slowest);
-    assert!(!upset.errors.is_empty(), "this test can't fail");
-    calm.check(&cluster, &elected);
+    assert!(calm.slowest < patience, "{:?}", calm.slowest);
+    let upset = upset.errors.len() + upset.wrong;
+    assert!(upset > 0, "this test can't fail");
+    let [seen, _] = seen;
+    let outcome = Outcome {
+        cluster,
+        elected,
+        seen,
+    };
+    (turn, outcome)
 }
 
-impl Office {
-    fn open(cluster: &Cluster, writes: &str) -> Self {
-        let wishes = Sidecar::before_sentinels(&cluster.sentinel_ports());
-        let wishes = wishes.hold(&format!("writes: {writes}"));
-        let says = SWITCH_SAYS.iter();
-        let sidecar = says
-            .fold(wishes, |wishes, text| wishes.announce(text))
-            .start();
-        let shared = Arc::new(Shared::default());
-        let users = (0..USERS).map(|number| {
-            let client = Client::open(format!("redis://{}", sidecar.address)).expect("an address");
-            let (name, shared) = (format!("{writes}:{number}"), Arc::clone(&shared));
-            thread::spawn(move || live(&client, &name, number, &shared))
+fn sidecar(cluster: &Cluster, wishes: &[&str]) -> Sidecar {
+    let before = Sidecar::before_sentinels(&cluster.sentinel_ports());
+    let wishes = wishes.iter().fold(before, |all, line| all.hold(line));
+    let says = SWITCH_SAYS.iter();
+    says.fold(wishes, |wishes, text| wishes.announce(text))
+        .start()
+}
+
+impl<S: Send + 'static> Office<S> {
+    /// Lets users in: `live` goes through sessions until [`Shared::goes_on`] says no.
+    fn open(
+        sidecar: Sidecar,
+        users: usize,
+        live: impl Fn(usize, &Shared) -> Seen<S> + Clone + Send + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            stops: AtomicBool::new(false),
+            lives: (0..users).map(|_| AtomicUsize::new(0)).collect(),
+        });
+        let users = (0..users).map(|number| {
+            let (live, shared) = (live.clone(), Arc::clone(&shared));
+            thread::spawn(move || live(number, &shared))
         });
         Self {
+            sidecar,
             users: users.collect(),
             shared,
-            sidecar,
         }
     }
+}
 
+impl<S> Office<S> {
     fn primary(&self) -> String {
         self.sidecar.primary().expect("the port answers")
     }
 
+    fn held(&self) -> f64 {
+        let series = "gripfast_writes_acknowledged_held_total";
+        self.sidecar.metric(series)
+    }
+
     /// Waits until each user has gone through some sessions.
     fn wait_for_lives(&self) {
-        let lives = || {
-            self.shared
-                .lives
-                .iter()
-                .map(|count| count.load(Ordering::Relaxed))
-        };
-        let before: Vec<usize> = lives().collect();
+        let count = |lives: &AtomicUsize| lives.load(Ordering::Relaxed);
+        let before: Vec<usize> = self.shared.lives.iter().map(count).collect();
         until("some lives of each user", PATIENCE, || {
             let ended = self.users.iter().any(JoinHandle::is_finished);
             assert!(!ended, "a user gave up: told above");
-            let mut pairs = before.iter().zip(lives());
+            let mut pairs = before.iter().zip(&self.shared.lives);
             pairs
-                .all(|(before, now)| now > before + LIVES)
+                .all(|(before, now)| count(now) > before + LIVES)
                 .then_some(())
         });
     }
 
-    fn close(&mut self) -> Seen {
+    fn close(&mut self) -> Seen<S> {
         self.shared.stops.store(true, Ordering::Relaxed);
-        let mut all = Seen::default();
+        let mut all = Seen::new();
         for user in self.users.drain(..) {
             let mut seen = user.join().expect("told above");
             all.calls += seen.calls;
@@ -166,112 +174,53 @@ impl Office {
         }
         all
     }
-
-    fn held(&self) -> f64 {
-        self.sidecar
-            .metric("gripfast_writes_acknowledged_held_total")
-    }
 }
 
-impl Drop for Office {
+impl<S> Drop for Office<S> {
     fn drop(&mut self) {
         self.shared.stops.store(true, Ordering::Relaxed);
     }
 }
 
-/// Goes through sessions, one after the other, until told to stop.
-fn live(client: &Client, name: &str, number: usize, shared: &Shared) -> Seen {
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_all().build().expect("it starts");
-    runtime.block_on(async {
-        // As it comes: nothing is set.
-        let connection = client.get_multiplexed_async_connection().await;
-        let mut connection = connection.expect("it connects");
-        let mut seen = Seen::default();
-        for life in 0.. {
-            if shared.stops.load(Ordering::Relaxed) {
-                break;
-            }
-            let key = format!("session:{name}:{life}");
-            // What is known of it is void where a call has failed.
-            if let Some(left) = one_life(&mut connection, &key, life, &mut seen).await {
-                seen.left.insert(key, left);
-            }
-            shared.lives[number].fetch_add(1, Ordering::Relaxed);
-        }
-        seen
-    })
+impl Shared {
+    fn goes_on(&self) -> bool {
+        !self.stops.load(Ordering::Relaxed)
+    }
+
+    /// A user has gone through a session.
+    fn note_life(&self, number: usize) {
+        self.lives[number].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// Logs in, does something, and logs out every other time.
-async fn one_life(
-    connection: &mut MultiplexedConnection,
-    key: &str,
-    life: usize,
-    seen: &mut Seen,
-) -> Option<Option<String>> {
-    let options = || SetOptions::default().with_expiration(SetExpiry::EX(TTL.unsigned_abs()));
-    let mut value = format!("{key}:0");
-    let set = connection.set_options::<_, _, ()>(key, &value, options());
-    seen.call(set).await?;
-    for request in 1..=REQUESTS {
-        let found: Option<String> = seen.call(connection.get(key)).await?;
-        seen.wrong += usize::from(found.as_ref() != Some(&value));
-        if request % 4 == 0 {
-            value = format!("{key}:{request}");
-            let set = connection.set_options::<_, _, ()>(key, &value, options());
-            seen.call(set).await?;
-        } else {
-            let lives: bool = seen.call(connection.expire(key, TTL)).await?;
-            seen.wrong += usize::from(!lives);
+impl<S> Seen<S> {
+    fn new() -> Self {
+        Self {
+            calls: 0,
+            slowest: Duration::ZERO,
+            errors: Vec::new(),
+            wrong: 0,
+            left: Vec::new(),
         }
     }
-    if life.is_multiple_of(2) {
-        return Some(Some(value));
-    }
-    let gone: usize = seen.call(connection.del(key)).await?;
-    seen.wrong += usize::from(gone != 1);
-    Some(None)
-}
 
-impl Seen {
-    async fn call<T>(&mut self, call: impl Future<Output = RedisResult<T>>) -> Option<T> {
-        let watch = Stopwatch::start();
-        let reply = call.await;
-        self.slowest = self.slowest.max(watch.elapsed());
+    /// Notes a call that took so long; `None` where it has failed.
+    fn note<T, E: fmt::Display>(&mut self, time: Duration, reply: Result<T, E>) -> Option<T> {
+        self.slowest = self.slowest.max(time);
         self.calls += 1;
-        pause(REST);
-        match reply {
-            Ok(reply) => Some(reply),
-            Err(error) => {
-                self.errors.push(error.to_string());
-                None
-            }
-        }
-    }
-
-    /// Looks for each session at the elected primary itself: what was put back has to be there.
-    fn check(&self, cluster: &Cluster, elected: &str) {
-        let mut nodes = cluster.nodes.iter();
-        let node = nodes.find(|node| node.address() == elected);
-        let mut client = node.expect("it is one of the nodes").client();
-        for (key, left) in &self.left {
-            let found = match parse(&client.call(&["GET", key])) {
-                Value::Blob(_, value) => Some(String::from_utf8_lossy(&value).into_owned()),
-                _ => None,
-            };
-            assert_eq!(&found, left, "what was answered for last");
-        }
+        reply
+            .map_err(|error| self.errors.push(error.to_string()))
+            .ok()
     }
 }
 
-impl std::fmt::Display for Seen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (calls, errors) = (self.calls, self.errors.len());
-        let (slowest, sessions) = (self.slowest, self.left.len());
+impl<S> fmt::Display for Seen<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (calls, errors, wrong) = (self.calls, self.errors.len(), self.wrong);
+        let (slowest, left) = (self.slowest, self.left.len());
         write!(
             f,
-            "{calls} calls, {errors} errors, the slowest {slowest:.2?}, {sessions} sessions"
+            "{calls} calls, {errors} errors, {wrong} wrong, the slowest {slowest:.2?}, {left} sessions"
         )
     }
 }

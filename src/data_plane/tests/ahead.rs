@@ -41,6 +41,7 @@ async fn a_session_that_was_written_is_read_again_at_once() {
         ("SET a 4 XX", OK),
         ("SETEX a 60 5", OK),
         ("EXPIRE a 60", ONE),
+        ("DEL a", ONE),
     ] {
         let name = write.split(' ').next().unwrap();
         // The announcement of one's own write stands behind its reply.
@@ -65,8 +66,8 @@ async fn what_was_set_in_a_transaction_is_read_again_as_well() {
         .await;
     pass_ms(20).await;
     let arrived = since(&world, count);
-    assert_eq!(&arrived[arrived.len() - 2..], ["GET x", "PTTL x"]);
-    assert!(!world.redis.has("GET gone"));
+    let reads = ["GET x", "PTTL x", "GET gone", "PTTL gone"];
+    assert_eq!(&arrived[arrived.len() - 4..], reads);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,8 +82,6 @@ async fn nothing_is_read_ahead_of_what_was_not_written_or_where_nothing_is_ackno
     client.ask("EXPIRE x 60").await;
     say(&world, "EXEC", "*-1\r\n");
     client.ask("MULTI\nSET x 1\nEXEC").await;
-    say(&world, "DEL", ONE);
-    client.ask("DEL x").await;
     pass_ms(20).await;
     assert!(!since(&world, count).contains(&"GET x".to_owned()));
 
@@ -117,6 +116,18 @@ async fn of_a_primary_that_falls_silent_behind_a_write_it_is_known_what_the_writ
     assert_eq!(client.ask("GET a").await, V);
     assert_eq!(client.ask("DEL x").await, ONE);
     assert_eq!(client.ask("GET x").await, NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_just_been_logged_out_is() {
+    let (world, mut client) = start().await;
+    world.redis.hold("GET");
+    say(&world, "DEL", ONE);
+    assert_eq!(client.ask("DEL a").await, ONE);
+    be_silent(&world).await;
+    assert_eq!(client.ask("GET a").await, NOTHING);
+    assert_eq!(client.ask("DEL a").await, ":0\r\n");
+    waits(&world, "EXPIRE a 60").await;
 }
 
 #[tokio::test(start_paused = true)]
