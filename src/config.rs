@@ -264,6 +264,8 @@ pub struct Hold {
     pub writes: Writes,
     /// After which part of a hold they are acknowledged.
     pub acknowledge_after: Duration,
+    /// How long the primary may leave a ping unanswered before requests are held.
+    pub silence: Duration,
 }
 
 /// What becomes of writes while requests are held.
@@ -305,6 +307,7 @@ impl Default for Hold {
             on_isolation: OnIsolation::Serve,
             writes: Writes::Wait,
             acknowledge_after: Duration::from_millis(250),
+            silence: Duration::from_millis(500),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Libraries that give each reply half a second, or a second: less than any election takes.
 //!
-//! Users log in, read, renew or update, and log out while the primary is killed and another one is elected, through two sidecars of
+//! Users log in, read, renew or update, and log out while the primary is lost and another one is elected, through two sidecars of
 //! one cluster at once. With `hold.writes: acknowledge` they may notice nothing, nobody waits for as long as the library would, and
 //! afterwards each session is what its last answered write says. Without it something has to fail, or the test shows nothing.
 
@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::harness::{
-    Cluster, Plan, SWITCH_SAYS, Sidecar, Stopwatch, Turn, any_version, chaos, until,
+    Cluster, Plan, SWITCH_SAYS, Sidecar, Stopwatch, Turn, any_version, chaos, signal, until,
 };
 
 /// After how many ms Sentinels take the primary for down: a second or so before another one is elected.
@@ -63,8 +63,18 @@ struct Outcome<S> {
     seen: Seen<S>,
 }
 
-/// Lets users live through an election: `open` has them come in behind each of two sidecars.
+/// What happens to the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Its process dies.
+    Kill,
+    /// It stands still, and is gone for good: nobody is told, as where its host is lost.
+    Freeze,
+}
+
+/// Lets users live through an election: `open` has them come in behind each of two sidecars, of which one has these wishes of the hold.
 fn live_through_an_election<S>(
+    fault: Fault,
     wishes: &[&str],
     patience: Duration,
     open: impl Fn(Sidecar) -> Office<S>,
@@ -79,7 +89,7 @@ fn live_through_an_election<S>(
     let old = offices[0].primary();
     offices.iter().for_each(Office::wait_for_lives);
     let watch = Stopwatch::start();
-    chaos(offices[0].sidecar.admin_port, "kill-primary", &[]);
+    fault.strike(&cluster, &offices[0].sidecar, &old);
     let elected = until("service from a new primary", PATIENCE, || {
         let [one, other] = offices.each_ref().map(Office::primary);
         (one != old && one == other).then_some(one)
@@ -89,7 +99,9 @@ fn live_through_an_election<S>(
     let seen = offices.each_mut().map(Office::close);
     let held = offices[0].held();
     let [calm, upset] = &seen;
-    eprintln!("away for {away:.2?}, {held} writes acknowledged: {calm}; without: {upset}");
+    eprintln!(
+        "{fault:?}, away for {away:.2?}, {held} writes acknowledged: {calm}; without: {upset}"
+    );
     assert!(away > patience, "the election was too short to tell");
     assert!(held > 0.0, "nothing was acknowledged");
     assert_eq!(calm.errors, [""; 0]);
@@ -104,6 +116,19 @@ fn live_through_an_election<S>(
         seen,
     };
     (turn, outcome)
+}
+
+impl Fault {
+    fn strike(self, cluster: &Cluster, sidecar: &Sidecar, primary: &str) {
+        match self {
+            Self::Kill => chaos(sidecar.admin_port, "kill-primary", &[]),
+            Self::Freeze => {
+                let mut nodes = cluster.nodes.iter();
+                let node = nodes.find(|node| node.address() == primary);
+                signal(node.expect("it is one of the nodes").pid(), "-STOP");
+            }
+        }
+    }
 }
 
 fn sidecar(cluster: &Cluster, wishes: &[&str]) -> Sidecar {

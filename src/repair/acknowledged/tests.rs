@@ -14,7 +14,7 @@ fn answered(lines: &[&str], live: &[&str]) -> Option<String> {
     let writes: Vec<Write<'_>> = lines.iter().map(|line| read(line).unwrap()).collect();
     // What begins with a minus sign is known not to be there.
     let lives = |key: &[u8]| {
-        let is = |known: &str| live.iter().any(|live| *live == known);
+        let is = |known: &str| live.contains(&known);
         let key = String::from_utf8_lossy(key);
         match is(&key) {
             true => Some(true),

@@ -8,7 +8,7 @@ use crate::libraries::app::{App, Library, installed};
 use crate::libraries::browser::{Browser, Held};
 use crate::libraries::life::{LONG_TTL, holds, nobody};
 
-use super::{Office, Seen, Shared, live_through_an_election};
+use super::{Fault, Office, Seen, Shared, live_through_an_election};
 
 /// How long the cache store waits for a reply; a page needs several.
 const TIME_OUT: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ fn nobody_is_logged_out_of_rails_where_writes_are_acknowledged() {
     if installed().is_none() || against_redis() {
         return;
     }
-    let (_turn, outcome) = live_through_an_election(WISHES, TIME_OUT, |sidecar| {
+    let (_turn, outcome) = live_through_an_election(Fault::Kill, WISHES, TIME_OUT, |sidecar| {
         let (_, port) = sidecar.address.rsplit_once(':').expect("host:port");
         let environment = [
             ("SESSION_TTL", LONG_TTL.to_string()),

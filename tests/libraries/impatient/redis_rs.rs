@@ -7,7 +7,7 @@ use redis::{AsyncCommands as _, Client, RedisResult, SetExpiry, SetOptions};
 
 use crate::harness::{Cluster, Stopwatch, Value, against_redis, parse, pause};
 
-use super::{Office, Outcome, Seen, Shared, live_through_an_election};
+use super::{Fault, Office, Outcome, Seen, Shared, live_through_an_election};
 
 /// How long it waits for a reply unless told otherwise.
 const TIME_OUT: Duration = Duration::from_millis(500);
@@ -30,17 +30,30 @@ type Left = (String, Option<String>);
 
 #[test]
 fn half_a_second_is_enough_where_writes_are_acknowledged() {
+    go_through(Fault::Kill, &["writes: acknowledge"]);
+}
+
+#[test]
+fn half_a_second_is_enough_where_silence_is_noticed_soon() {
+    let wishes = [
+        "writes: acknowledge",
+        "silence_ms: 100",
+        "acknowledge_after_ms: 100",
+    ];
+    go_through(Fault::Freeze, &wishes);
+}
+
+fn go_through(fault: Fault, wishes: &[&str]) {
     // Redis itself does not follow a primary.
     if against_redis() {
         return;
     }
-    let (_turn, outcome) =
-        live_through_an_election(&["writes: acknowledge"], TIME_OUT, |sidecar| {
-            let client = Client::open(format!("redis://{}", sidecar.address)).expect("an address");
-            let name = sidecar.admin_port.to_string();
-            let live = move |number, shared: &Shared| live(&client, &name, number, shared);
-            Office::open(sidecar, USERS, live)
-        });
+    let (_turn, outcome) = live_through_an_election(fault, wishes, TIME_OUT, |sidecar| {
+        let client = Client::open(format!("redis://{}", sidecar.address)).expect("an address");
+        let name = sidecar.admin_port.to_string();
+        let live = move |number, shared: &Shared| live(&client, &name, number, shared);
+        Office::open(sidecar, USERS, live)
+    });
     let Outcome {
         cluster,
         elected,
