@@ -29,7 +29,7 @@ const REST: Duration = Duration::from_millis(20);
 type Left = (Browser, Held);
 
 #[test]
-fn nobody_is_logged_out_of_rails_where_writes_are_acknowledged() {
+fn rails_keeps_everybody_logged_in_where_writes_are_acknowledged() {
     // Redis itself does not follow a primary.
     if installed().is_none() || against_redis() {
         return;
