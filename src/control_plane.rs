@@ -128,6 +128,7 @@ async fn follow(
         sentinels,
         credentials: config.upstream.credentials.clone(),
         dial,
+        silence: config.hold.silence,
         entropy,
         updates,
         holding: data.holding(),
@@ -212,8 +213,9 @@ async fn attend(
     let (told, mut states) = mpsc::channel(UPDATES_MAX);
     let credentials = config.upstream.credentials.clone();
     let holding = data.holding();
+    let (address, silence) = (address.clone(), config.hold.silence);
     let watcher =
-        sentinel::standalone::watch(address.clone(), credentials, dial, entropy, holding, told);
+        sentinel::standalone::watch(address, credentials, dial, entropy, silence, holding, told);
     let pass_on = async {
         while let Some(state) = states.recv().await {
             data.failover(Event::Node(state)).await;

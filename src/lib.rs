@@ -56,7 +56,7 @@
 //! 2. While the machine is not Serving, `proxy::hold` stops requests: the front request of a client stalls it (`Stall::Held`)
 //!    and stays in its input. Cached reads and touches are answered meanwhile (`proxy::stale`), other reads of sessions by a
 //!    replica where that is allowed (`proxy::replica`), writes whose reply is known acknowledged where that is wished for
-//!    (`proxy::acknowledge`), to be put back.
+//!    (`proxy::acknowledge`), to be put back. So that much is known then, what is written is read ahead (`proxy::ahead`).
 //! 3. What a lost link owed is taken back (`proxy::rewind`; `rewind_own` for transactions): a link keeps its requests until
 //!    they are answered ([`upstream::unanswered`]), and what is taken back stands in front of the client's input, to be
 //!    handled like a request that has just come, by the table in [`failover::replay`].

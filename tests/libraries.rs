@@ -25,6 +25,7 @@ mod libraries {
     mod every;
     mod failover;
     mod faults;
+    mod impatient;
     mod life;
     mod store;
 }

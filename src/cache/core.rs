@@ -1,5 +1,7 @@
 //! Flights, fence and entries together: what becomes of a read, and what a write, a push or a loss does to it.
 
+mod foreseen;
+
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
@@ -11,6 +13,8 @@ use slab::Slab;
 use super::entry::{Kept, Millis, Store, View};
 use super::fence::{Fence, SlotId, Ticket};
 use crate::id::ClientId;
+
+pub use foreseen::Foreseen;
 
 /// The rules that the exploration takes away one by one; the data path has them all.
 pub trait Rules {

@@ -76,7 +76,8 @@ impl<H: BuildHasher> Fence<H> {
         free.then(|| self.ticket_of(slot))
     }
 
-    /// Hands out a ticket although a write may be under way: for the exploration that shows why not.
+    /// Hands out a ticket although a write may be under way: for what that write will leave, and for the exploration that shows
+    /// why not for a read.
     pub(super) fn ticket_regardless(&self, key: &[u8]) -> Ticket {
         self.ticket_of(self.slot(key))
     }

@@ -38,7 +38,7 @@ upstream: {mode: standalone, address: "redis.internal:7001", username: web, pass
 cache: {bytes: 1048576, entry_bytes_max: 1024, ttl_s: 20, ttl_untracked_ms: 0, max_staleness_ms: 300, verify_ratio: 0.5}
 touch: {coalesce: 0.02, coalesce_max_s: 60, coalesce_unchanged_set: true}
 sessions: {prefixes: ["sess:", "å"], require_ttl: enforce, default_ttl_s: 600, max_ttl_s: 1200}
-hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0, ask_replica: true, on_isolation: hold, writes: wait, acknowledge_after_ms: 300}
+hold: {requests_max: 7, bytes_max: 1048576, deadline_ms: 9000, stale_grace_ms: 0, ask_replica: true, on_isolation: hold, writes: wait, acknowledge_after_ms: 300, silence_ms: 90}
 journal: {enabled: true, bytes_max: 1048576, records_max: 7, age_max_s: 8, retain_s: 9, opaque: ignore}
 durability: {mode: replicated, replicas: 2, timeout_ms: 300, on_timeout: error, prefixes: {"log:": async, "auth:": replicated}}
 repair: {enabled: false, prefix: "gf:", window_ms: 40000, recheck_s: 11, peer_wait_ms: 12, peer_timeout_ms: 3000, reseed_from_cache: false}
@@ -103,6 +103,7 @@ shutdown: {grace_s: 3}
             on_isolation: OnIsolation::Hold,
             writes: Writes::Wait,
             acknowledge_after: Duration::from_millis(300),
+            silence: Duration::from_millis(90),
         },
         journal: Journal {
             enabled: true,
@@ -171,6 +172,7 @@ fn numbers_hold_their_bounds() {
         ("hold: {deadline_ms", 0, 600_000),
         ("hold: {stale_grace_ms", 0, 3_600_000),
         ("hold: {acknowledge_after_ms", 0, 60_000),
+        ("hold: {silence_ms", 50, 5_000),
         ("journal: {bytes_max", 1 << 20, 1 << 40),
         ("journal: {records_max", 1, 1_000_000_000),
         ("journal: {age_max_s", 1, 86_400),

@@ -6,8 +6,8 @@
 //!
 //! From then on the sign [`Sign::Unsettled`](crate::failover::machine::Sign::Unsettled) keeps the hold up until they are about to
 //! be put back: on another primary with all that it lacks; on the same one, where the failover was called off, in a round of its
-//! own (`repair/returned.rs`). Meanwhile a key that was written so is shown as it was written, or not at all: nobody is told
-//! that it is absent.
+//! own (`repair/returned.rs`). Meanwhile a key that was written so is shown as it was written, or not at all. That it is absent is
+//! told only of one that was deleted so: whoever was told of the DEL was told that.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::command::keys::touched;
 use crate::command::table::{Access, CachedRead, Kind};
 use crate::command::ttl::{Context, Found, Verdict};
 use crate::config::Writes;
-use crate::failover::machine::{Event, Sign};
+use crate::failover::machine::{Event, Scope, Sign};
 use crate::metrics::Lane as LaneMetric;
 use crate::repair::acknowledged::{Acknowledged, Write, replies};
 use crate::resp::encode;
@@ -44,6 +44,11 @@ impl Proxy {
         if hold.writes == Writes::Acknowledge {
             self.acknowledging.due = self.now.checked_add(hold.acknowledge_after);
         }
+    }
+
+    /// Looks at those that wait again at this instant, or before.
+    pub(super) fn look_again_from(&mut self, due: tokio::time::Instant) {
+        self.acknowledging.due.get_or_insert(due);
     }
 
     /// Tells when [`Proxy::tick_acknowledging`] has something to do next.
@@ -93,10 +98,17 @@ impl Proxy {
         if multi || !keys.any(|key| self.acknowledging.kept.holds(database, key)) {
             return None;
         }
-        match in_order && self.show_acknowledged(request, database) {
-            true => Some(Taken::Bytes(request.length)),
-            false => Some(self.no_primary(request)),
+        if in_order && self.show_acknowledged(request, database) {
+            return Some(Taken::Bytes(request.length));
         }
+        // A replica may know the value of one that was only given a deadline.
+        let key = request.word(1).unwrap_or_default();
+        let is_of_one = matches!(request.words.len(), 2) && request.command.cached.is_some();
+        let kept = &self.acknowledging.kept;
+        if is_of_one && self.failover.gate == Some(Scope::All) && kept.is_touched(database, key) {
+            return None;
+        }
+        Some(self.no_primary(request))
     }
 
     fn show_acknowledged(&mut self, request: &Request<'_>, database: u32) -> bool {
@@ -105,14 +117,22 @@ impl Proxy {
         };
         let key = request.word(1).unwrap_or_default();
         let (now, wall) = (self.boot_micros, self.server_wall(request.client) as i64);
-        let Some(value) = self.acknowledging.kept.value(database, key, now, wall) else {
+        let protocol = self.clients[request.client as usize].protocol;
+        let kept = &self.acknowledging.kept;
+        let value = kept.value(database, key, now, wall);
+        if value.is_none() && !kept.is_deleted(database, key) {
             return false;
-        };
+        }
         let mut reply = Vec::new();
-        match read {
-            CachedRead::Get => encode::bulk(&mut reply, value),
-            CachedRead::Exists => encode::header(&mut reply, b':', 1),
-            CachedRead::StrLen => encode::header(&mut reply, b':', value.len() as i64),
+        match (read, value) {
+            (CachedRead::Get, Some(value)) => encode::bulk(&mut reply, value),
+            (CachedRead::Get, None) => reply.extend_from_slice(protocol.null()),
+            (CachedRead::Exists, value) => {
+                encode::header(&mut reply, b':', i64::from(value.is_some()));
+            }
+            (CachedRead::StrLen, value) => {
+                encode::header(&mut reply, b':', value.map_or(0, <[u8]>::len) as i64);
+            }
             _ => return false,
         }
         self.answer_here(request.client, 1, &reply);
@@ -202,13 +222,13 @@ impl Proxy {
             return None;
         }
         let wall = self.server_wall(client) as i64;
-        let replies = replies(&writes, |key| self.is_known_to_live(database, key, wall))?;
+        let replies = replies(&writes, |key| self.lives(database, key, wall))?;
         self.look_at_clock();
         for write in &writes {
             self.keep_acknowledged(database, write);
         }
         self.counters.hold.acknowledged += writes.len() as u64;
-        self.acknowledging.due.get_or_insert(self.now + LOOK_AGAIN);
+        self.look_again_from(self.now + LOOK_AGAIN);
         self.failover_event(Event::Unsettled);
         Some(replies)
     }
@@ -221,18 +241,28 @@ impl Proxy {
             && self.repairing.as_deref().is_some_and(is_repaired)
     }
 
-    fn is_known_to_live(&mut self, database: u32, key: &[u8], wall: i64) -> bool {
+    /// Tells whether a key exists; `None` where that is not known, or where it has ended by itself since requests are held.
+    fn lives(&mut self, database: u32, key: &[u8], wall: i64) -> Option<bool> {
         let kept = &self.acknowledging.kept;
         match kept.exists(database, key, self.boot_micros, wall) {
-            Some(exists) => exists,
-            None => self.was_cached_live(database, key),
+            Some(false) if kept.is_deleted(database, key) => Some(false),
+            Some(exists) => exists.then_some(true),
+            None => self
+                .was_there(database, key)
+                .or_else(|| self.replica.whether.is_there(database, key)),
         }
     }
 
     fn keep_acknowledged(&mut self, database: u32, write: &Write<'_>) {
-        self.acknowledging
-            .kept
-            .add(database, write, self.boot_micros);
+        let seen = match write {
+            Write::Expire(key, _) => self.cached_value(database, key),
+            Write::Set { .. } | Write::Delete(_) => None,
+        };
+        let kept = &mut self.acknowledging.kept;
+        kept.add(database, write, self.boot_micros);
+        if let (Some(value), [key]) = (seen, write.keys()) {
+            kept.note_seen(database, key, value);
+        }
         for key in write.keys() {
             self.stale.forget_touch(database, key);
             if let Some(cached) = &mut self.cached {

@@ -262,8 +262,8 @@ impl Proxy {
         Ok(step)
     }
 
-    /// Reads a value for the cache alone.
-    fn read_ahead(&mut self, index: u32, key: &[u8]) {
+    /// Reads a value for the cache alone; tells whether it has begun to.
+    pub(super) fn read_ahead(&mut self, index: u32, key: &[u8]) -> bool {
         let link = &self.links[index as usize];
         let question = Question {
             key,
@@ -284,7 +284,9 @@ impl Proxy {
             let as_resp2 = false;
             self.send_ours(id, &[&b"GET"[..], key], What::Flight { flight, as_resp2 });
             self.land(id, key, flight);
+            return true;
         }
+        false
     }
 
     /// A reply to something of ours that only the cache wants.
@@ -305,6 +307,7 @@ impl Proxy {
             Some(What::Lifetime) => self.lifetime_answered(&reply),
             Some(What::Touched(touch)) if refusal(&reply).is_some() => self.keep_touch(*touch),
             Some(What::Check(check)) => self.checked(*check, &reply),
+            Some(What::Whether(asked)) => self.told_whether(*asked, &reply),
             Some(What::Repair(ask)) => self.repair_answered(index, ask, &reply),
             _ => {}
         }

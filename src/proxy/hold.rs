@@ -208,6 +208,7 @@ impl Proxy {
         if let Some(taken) = self.acknowledge(request) {
             return Some(taken);
         }
+        self.ask_whether_there(request, scope);
         Some(self.no_primary(request))
     }
 

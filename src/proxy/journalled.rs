@@ -5,25 +5,28 @@
 //! answers has left nothing. A client with a connection of its own (`Client::raw`) is not followed: it writes like
 //! somebody else's.
 
+mod replies;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::table::Access;
 use crate::config::Config;
 use crate::id::LinkId;
 use crate::journal::progress::Progress;
-use crate::journal::ring::{
-    Bounds, LOOK_BYTES_MAX, REPLY_BYTES_MAX, Record, Ring, SINGLE_REPLY_BYTES_MAX,
-};
+use crate::journal::ring::{Bounds, Record, Ring, SINGLE_REPLY_BYTES_MAX};
 use crate::journal::samples::{Fate, Inheritance, Sample, Samples};
 use crate::journal::{Micros, Seq};
 use crate::metrics::JournalCounters;
-use crate::resp::{Scanner, value};
-use crate::upstream::link::{Link, Write, Written};
+use crate::resp::value;
+use crate::upstream::link::{Ahead, Link, Write, Written};
 
 use super::Proxy;
+use super::ahead::{self, Fresh, ServerClock};
 use super::durable::Acknowledgement;
 use super::looks::Looks;
 use super::owed::{Sent, split};
+use replies::{Replies, kept_max};
 
 /// The journal as the data path holds it.
 pub(super) struct Journalled {
@@ -40,6 +43,8 @@ pub(super) struct Journalled {
     fate: Fate,
     /// Reads behind writes.
     pub(super) looks: Looks,
+    /// What is to be read ahead; none where nothing is.
+    pub(super) fresh: Option<Fresh>,
 }
 
 impl Journalled {
@@ -61,6 +66,7 @@ impl Journalled {
                 missed: 0,
                 fate: Fate::default(),
                 looks: Looks::new(wanted.opaque),
+                fresh: ahead::is_wanted(config).then(Fresh::default),
             })
         })
     }
@@ -69,6 +75,17 @@ impl Journalled {
         let oldest = self.ring.oldest();
         self.ring.add(record, now);
         self.count_dropped(oldest);
+    }
+
+    fn note_fresh(
+        &mut self,
+        record: &Record<'_>,
+        ahead: &VecDeque<(u64, Ahead)>,
+        clock: ServerClock,
+    ) {
+        if let Some(fresh) = self.fresh.as_mut().filter(|_| !record.is_look) {
+            fresh.note(record, ahead.iter().map(|(_, ahead)| ahead), clock);
+        }
     }
 
     /// Counts what was dropped since `oldest` was the oldest.
@@ -388,44 +405,6 @@ impl Proxy {
     }
 }
 
-/// Replies that have come.
-struct Replies<'a> {
-    /// The place of the first.
-    next: u64,
-    /// The place of the last.
-    last: u64,
-    bytes: &'a [u8],
-    /// Whether the bytes begin with a reply.
-    begins: bool,
-    /// Whether there may be errors among them.
-    may_err: bool,
-}
-
-impl<'a> Replies<'a> {
-    /// Tells whether they are all that a write waits for, and nothing else, and short, and no errors.
-    fn are_those_to(&self, write: &Write) -> bool {
-        let count = u64::from(write.count);
-        self.begins
-            && write.place == self.next
-            && write.place + count == self.last + 1
-            && self.bytes.len() <= kept_max(write)
-            && !(self.may_err && self.bytes.iter().any(|byte| matches!(byte, b'-' | b'!')))
-    }
-
-    /// Returns the reply with this place, and leaves those behind it; nothing is known of one that had begun before.
-    fn to(&mut self, place: u64) -> &'a [u8] {
-        let mut reply = &b""[..];
-        while self.begins && self.next <= place {
-            let Ok(run) = Scanner::default().run(self.bytes, 1) else {
-                break;
-            };
-            (reply, self.bytes) = self.bytes.split_at(run.consumed);
-            self.next += 1;
-        }
-        reply
-    }
-}
-
 impl Journalled {
     /// Adds the writes of a link to which replies have come.
     fn take(&mut self, link: &mut Link, mut replies: Replies<'_>, now: Micros) {
@@ -455,6 +434,7 @@ impl Journalled {
                     ..record(bytes, write.count)
                 };
                 self.add(&record, now);
+                self.note_fresh(&record, &link.foreseen, link.probing.clock);
                 link.writes.pop_front();
                 return;
             }
@@ -476,6 +456,7 @@ impl Journalled {
                     ..record(request, 1)
                 };
                 self.add(&record, now);
+                self.note_fresh(&record, &link.foreseen, link.probing.clock);
             }
             let length = request.len() as u64;
             match (&mut write.written, write.count) {
@@ -487,14 +468,5 @@ impl Journalled {
                 _ => drop(link.writes.pop_front()),
             }
         }
-    }
-}
-
-/// Bytes of the replies to such writes that are kept.
-fn kept_max(write: &Write) -> usize {
-    match (write.is_look, write.count) {
-        (true, _) => LOOK_BYTES_MAX,
-        (false, 1) => SINGLE_REPLY_BYTES_MAX,
-        (false, _) => REPLY_BYTES_MAX,
     }
 }

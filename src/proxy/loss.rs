@@ -122,6 +122,7 @@ impl Proxy {
         for awaited in &link.awaited {
             self.forget(&awaited.what);
         }
+        let foreseen = self.take_foreseen(&mut link);
         self.end_all_pending(&mut link);
         // It must not arrive when it has been asked elsewhere, or answered.
         if fate == Fate::TakenBack && !link.awaited.is_empty() {
@@ -146,6 +147,7 @@ impl Proxy {
                 }
             }
         }
+        self.keep_foreseen(foreseen);
         self.uncongest();
         self.wake_waiter();
     }
@@ -227,6 +229,7 @@ impl Proxy {
                 | What::Probe { .. }
                 | What::Fields { .. }
                 | What::Check(_)
+                | What::Whether(_)
                 | What::Repair(_)
                 | What::Rest => continue,
             };

@@ -8,7 +8,7 @@
 //!                     │     ▲ transactions.rs: MULTI, WATCH
 //!                     └─► streams.rs ─► the own link, unread
 //!  link bytes ──► replies.rs ── matched with what is awaited ─► the client's outbox
-//!  acknowledged ─► journalled.rs ─► the journal; what replies do not tell is asked: looks.rs
+//!  acknowledged ─► journalled.rs ─► the journal; what replies do not tell is asked: looks.rs; sessions are read again: ahead.rs
 //!                  durable.rs ────► and, where asked for, only then to the client, once replicas have it
 //!  lost link ───► loss.rs ──► rewind.rs: what was awaited is taken back, to be asked again
 //!                               claims.rs: SET NX is asked once more; rewind_own.rs: and with it the transaction that was queued there
@@ -37,6 +37,7 @@
 //! a connection to the server. Over-estimating state costs a link; under-estimating it would cost correctness.
 
 mod acknowledge;
+mod ahead;
 mod cached;
 mod claims;
 mod clients;
@@ -71,6 +72,7 @@ mod streams;
 mod switch;
 mod touches;
 mod transactions;
+mod whether;
 
 pub use repair::Arrival;
 pub use replies::ReplyError;

@@ -39,6 +39,10 @@ impl Proxy {
         client.newest = self.links[link.index as usize].asked;
         let is_write = request.command.access == Access::Write && !multi;
         let may_look = is_write && request.command.leaves != Leaves::Known;
+        let before = match is_write {
+            true => self.known_before(request, link),
+            false => None,
+        };
         if is_write && let Some(length) = length {
             let replicated = self.is_replicated(&request.command, request.bytes, request.words);
             self.journal_sent(link, length, replicated);
@@ -49,6 +53,9 @@ impl Proxy {
             return self.ask_unless_shared(link);
         }
         self.note_changes(request, link, multi);
+        if let Some(before) = before {
+            self.foresee(before, link);
+        }
     }
 
     /// A request may change keys of which the cache knows something.
@@ -169,6 +176,11 @@ impl Proxy {
                 .is_none_or(|write| write.place > link.replied),
             "a write whose reply the journal has not seen"
         );
+        while let Some((place, _)) = link.foreseen.front()
+            && *place <= link.replied
+        {
+            link.foreseen.pop_front();
+        }
         while let Some((place, _)) = link.pending.front()
             && *place <= link.replied
             && let Some((_, pending)) = link.pending.pop_front()

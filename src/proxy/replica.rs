@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use crate::cache::shape;
 use crate::command::keys::{Touched, touched};
 use crate::command::table::{CachedRead, Kind};
+use crate::config::Writes;
 use crate::downstream::client::Stall;
 use crate::failover::machine::Scope;
 use crate::id::{ClientId, LinkId};
@@ -23,9 +24,10 @@ use crate::upstream::connect::Profile;
 use crate::upstream::link::{Lane, What};
 
 use super::Proxy;
-use super::owed::split;
+use super::owed::{Sent, split};
 use super::replies::{HELD_BACK_MAX, ReplyError, Step, first_frame};
 use super::requests::{Request, Taken};
+use super::whether::Whether;
 
 /// The replica that is asked, and what it may lack.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Replica {
     /// The one that is furthest; `None` where there is none.
     address: Option<HostPort>,
     lacks: Option<Lacks>,
+    /// What it has said of keys that writes name.
+    pub(super) whether: Whether,
     /// Raised with each hold, and where another replica is asked: nobody asks in vain twice in a time.
     pub(super) time: u32,
 }
@@ -42,6 +46,7 @@ impl Default for Replica {
         Self {
             address: None,
             lacks: None,
+            whether: Whether::default(),
             time: 1,
         }
     }
@@ -66,6 +71,7 @@ impl Proxy {
     /// Requests are not held any more, or not held any longer: what a replica has not answered is not waited for.
     pub(super) fn leave_replica(&mut self) {
         self.replica.lacks = None;
+        self.replica.whether = Whether::default();
         self.replica.time += 1;
         let links: Vec<LinkId> = self.registry.replicas().collect();
         for link in links {
@@ -125,7 +131,7 @@ impl Proxy {
         Taken::Bytes(request.length)
     }
 
-    fn replica_link(&mut self, client: u32) -> Option<LinkId> {
+    pub(super) fn replica_link(&mut self, client: u32) -> Option<LinkId> {
         let client = &self.clients[client as usize];
         let (database, protocol) = (client.database, client.protocol);
         if let Some(link) = self.registry.shared(Lane::Replica, protocol, database) {
@@ -146,7 +152,7 @@ impl Proxy {
     }
 
     /// Tells whether a replica may lack a write of this key that was acknowledged here.
-    fn may_lack(&mut self, key: &[u8]) -> bool {
+    pub(super) fn may_lack(&mut self, key: &[u8]) -> bool {
         let Some(journal) = &self.journal else {
             return true;
         };
@@ -187,6 +193,17 @@ impl Proxy {
         lacks
     }
 
+    /// The replica has shown the key of the read in front: it is there.
+    fn note_there(&mut self, index: u32) {
+        let database = self.links[index as usize].database;
+        let (request, _) = self.front_request(index);
+        let request = Sent::read(&request, 0);
+        let key = request.and_then(|request| request.words.get(request.bytes, 1));
+        if let Some(key) = key.filter(|_| self.config.hold.writes == Writes::Acknowledge) {
+            self.replica.whether.note(database, key, true);
+        }
+    }
+
     /// The reply of a server that may lack something: it goes to the client, unless it says that there is no such key, or
     /// nothing of use.
     pub(super) fn pass_in_doubt(
@@ -215,7 +232,10 @@ impl Proxy {
             return self.swallow(index, bytes);
         }
         let kind = match self.links[index as usize].lane {
-            Lane::Replica => SessionRead::Replica,
+            Lane::Replica => {
+                self.note_there(index);
+                SessionRead::Replica
+            }
             Lane::Tracked | Lane::General | Lane::Pinned | Lane::Repair => SessionRead::Passed,
         };
         if let Some(client) = self.client(id) {

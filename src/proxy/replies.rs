@@ -48,16 +48,16 @@ impl Proxy {
     pub fn deliver(&mut self, index: u32, bytes: &[u8]) -> Result<usize, ReplyError> {
         self.look_at_clock();
         let mut at = 0;
-        loop {
+        self.pass_local_answers(index);
+        while at < bytes.len()
+            && let Step::Consumed(count) = self.step(index, &bytes[at..])?
+        {
+            at += count;
             self.pass_local_answers(index);
-            if at == bytes.len() {
-                return Ok(at);
-            }
-            match self.step(index, &bytes[at..])? {
-                Step::Consumed(count) => at += count,
-                Step::Starved => return Ok(at),
-            }
         }
+        // What the server announces of a write stands behind its reply, and would spoil a read that begins before.
+        self.read_ahead_of_written();
+        Ok(at)
     }
 
     /// Answers of ours whose turn has come.
@@ -159,6 +159,7 @@ impl Proxy {
                 | What::Probe { .. }
                 | What::Fields { .. }
                 | What::Repair(_)
+                | What::Whether(_)
                 | What::Check(_) => self.take_ours(index, bytes),
                 What::Settle(_) => self.pass_settling(index, bytes),
                 What::Swallow | What::Named | What::Verdict | What::Barrier => {

@@ -126,6 +126,7 @@ impl Proxy {
             | What::Probe { .. }
             | What::Fields { .. }
             | What::Check(_)
+            | What::Whether(_)
             | What::Repair(_)
             | What::Rest => {}
         }

@@ -4,10 +4,12 @@
 //! changed since can't be known, which is what the grace bounds. Nothing is served past its deadline, nothing of a key
 //! that this sidecar has changed since, and absence is served only where it was read: a doubt is never a nil.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::cache::core::{Question, Tracking};
+use bytes::Bytes;
+
+use crate::cache::core::{Foreseen, Question, Tracking};
 use crate::cache::entry::{Millis, View};
 use crate::cache::fence::SlotId;
 use crate::cache::shape;
@@ -18,7 +20,7 @@ use crate::failover::machine::Scope;
 use crate::failover::touches::{Touch, Touches};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{Lane as LaneMetric, SessionRead, Touched};
-use crate::resp::{Protocol, encode};
+use crate::resp::{Protocol, encode, value};
 use crate::upstream::link::{Lane, Link, Pending, What};
 
 use super::Proxy;
@@ -56,13 +58,18 @@ impl Last {
             key,
             database,
             shape,
-            link: Tracking {
-                ttl: Some(Millis::MAX / 2),
-                lease_until: Millis::MAX,
-                ..self.tracking
-            },
+            link: self.within(Millis::MAX / 2),
             now,
             after: None,
+        }
+    }
+
+    /// What came by it may be served at that age.
+    fn within(&self, age: Millis) -> Tracking {
+        Tracking {
+            ttl: Some(age),
+            lease_until: Millis::MAX,
+            ..self.tracking
         }
     }
 
@@ -87,6 +94,8 @@ pub(super) struct Stale {
     blocked: HashSet<SlotId>,
     /// Such a request may change any.
     everything: bool,
+    /// Keys that lived when a request that deletes them was sent, which was not answered; with their deadlines.
+    lived: HashMap<(u32, Bytes), Option<Millis>>,
     /// Touches that were answered, to be applied when there is a primary.
     touches: Touches,
 }
@@ -106,6 +115,15 @@ impl Stale {
     /// A write of the key is acknowledged: what was touched before is its writer's now.
     pub(super) fn forget_touch(&mut self, database: u32, key: &[u8]) {
         self.touches.forget(database, key);
+    }
+
+    /// A request that deletes a key was under way on a link that is lost.
+    pub(super) fn note_lived(&mut self, foreseen: &Foreseen) {
+        let kept = foreseen.kept();
+        if self.is_of(kept.database, kept.link) {
+            let id = (kept.database, foreseen.key().clone());
+            self.lived.insert(id, kept.deadline);
+        }
     }
 
     fn note(&mut self, link: &Link, now: Millis) {
@@ -138,6 +156,7 @@ impl Proxy {
         self.stale.since = Some(self.boot);
         self.stale.blocked.clear();
         self.stale.everything = false;
+        self.stale.lived.clear();
         for link in self.registry.tracked() {
             self.stale.note(&self.links[link.index as usize], self.boot);
         }
@@ -254,14 +273,40 @@ impl Proxy {
         Some(Taken::Bytes(request.length))
     }
 
-    /// Tells whether a key was known to live, by what came from a link that was relied on when the hold began.
-    pub(super) fn was_cached_live(&mut self, database: u32, key: &[u8]) -> bool {
-        let (Some(last), Some(cached)) = (self.stale.of(database).copied(), &mut self.cached)
-        else {
-            return false;
+    /// Tells whether a key was there, by what came from a link that was relied on when the hold began; `None` where that is not known.
+    pub(super) fn was_there(&mut self, database: u32, key: &[u8]) -> Option<bool> {
+        let last = *self.stale.of(database)?;
+        let id = (database, Bytes::copy_from_slice(key));
+        if let Some(deadline) = self.stale.lived.get(&id) {
+            let lives = deadline.is_none_or(|deadline| self.boot < deadline);
+            return lives.then_some(true);
+        }
+        let cached = self
+            .cached
+            .as_mut()
+            .filter(|cached| cached.is_session(key))?;
+        let question = last.question(database, key, &[], self.boot);
+        let says = |kept: &View<'_>| match kept.deadline {
+            Some(_) => Some(true),
+            None => shape::exists(*kept.shape.first()?, kept.reply),
         };
-        let question = last.question(database, key, &[CachedRead::Get as u8], self.boot);
-        cached.is_session(key) && cached.core.look_up_live(&question, |_| ()).is_some()
+        let tells = |kept: &View<'_>| kept.database == database && says(kept).is_some();
+        cached
+            .core
+            .look_up_by(&question, tells, |kept| says(&kept))?
+    }
+
+    /// Returns the value that is cached of a key, as it is shown meanwhile.
+    pub(super) fn cached_value(&mut self, database: u32, key: &[u8]) -> Option<Bytes> {
+        let last = *self.stale.of(database)?;
+        let grace = self.grace(&last)?;
+        let cached = self.cached.as_mut()?;
+        let question = Question {
+            link: last.within(grace),
+            ..last.question(database, key, &[CachedRead::Get as u8], self.boot)
+        };
+        let value = |kept: View<'_>| value::body(kept.reply).map(Bytes::copy_from_slice);
+        cached.core.look_up(&question, value)?
     }
 
     /// Applies the touches that were answered meanwhile, before anything else is sent.
@@ -313,19 +358,21 @@ impl Proxy {
             .add(touch, limits.requests_max, limits.bytes_max);
     }
 
+    /// Returns how old a reply may be that is served; `None` where none is.
+    fn grace(&self, last: &Last) -> Option<Millis> {
+        let grace = self.config.hold.stale_grace.as_millis() as Millis;
+        (grace > 0).then(|| grace.max(last.tracking.ttl.unwrap_or(0)))
+    }
+
     fn serve_stale(&mut self, request: &Request<'_>, read: CachedRead) -> bool {
         let client = &self.clients[request.client as usize];
         let (database, protocol) = (client.database, client.protocol);
         let Some(last) = self.stale.of(database).copied() else {
             return false;
         };
-        let (Some(cached), grace) = (&mut self.cached, self.config.hold.stale_grace) else {
+        let (Some(grace), Some(cached)) = (self.grace(&last), &mut self.cached) else {
             return false;
         };
-        let ttl = (grace.as_millis() as Millis).max(last.tracking.ttl.unwrap_or(0));
-        if grace.is_zero() {
-            return false;
-        }
         let mut held_shape = std::mem::take(&mut cached.shape);
         let out = self.clients[request.client as usize]
             .output
@@ -354,11 +401,7 @@ impl Proxy {
         for key in keys {
             let key = request.word(key).unwrap_or_default();
             let question = Question {
-                link: Tracking {
-                    ttl: Some(ttl),
-                    lease_until: Millis::MAX,
-                    ..last.tracking
-                },
+                link: last.within(grace),
                 ..last.question(database, key, &held_shape, self.boot)
             };
             let hit = served

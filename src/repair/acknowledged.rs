@@ -76,17 +76,17 @@ impl<'a> Write<'a> {
     }
 }
 
-/// Answers writes that follow each other, by what is known of their keys: `lives` tells whether a key is known to exist.
-/// `None` where an answer is not known; of a key that is gone nothing is said.
+/// Answers writes that follow each other, by what is known of their keys: `lives` tells whether a key exists, `None` where that is
+/// not known. `None` where an answer is not known: EXPIRE is not told that there is nothing.
 pub fn replies<'a>(
     writes: &[Write<'a>],
-    mut lives: impl FnMut(&'a [u8]) -> bool,
+    mut lives: impl FnMut(&'a [u8]) -> Option<bool>,
 ) -> Option<Vec<Vec<u8>>> {
     let mut since: BTreeMap<&[u8], bool> = BTreeMap::new();
     let mut replies = Vec::new();
     for write in writes {
         let mut is_known = |key: &'a [u8]| match since.get(key) {
-            Some(known) => *known,
+            Some(lives) => Some(*lives),
             None => lives(key),
         };
         replies.push(match write {
@@ -95,18 +95,17 @@ pub fn replies<'a>(
                 b"+OK\r\n".to_vec()
             }
             Write::Delete(keys) => {
-                for key in keys {
-                    if !is_known(key) {
-                        return None;
-                    }
-                }
-                since.extend(keys.iter().map(|key| (*key, false)));
                 let mut names = keys.clone();
                 names.sort_unstable();
                 names.dedup();
-                format!(":{}\r\n", names.len()).into_bytes()
+                let mut gone = 0;
+                for key in names {
+                    gone += usize::from(is_known(key)?);
+                }
+                since.extend(keys.iter().map(|key| (*key, false)));
+                format!(":{gone}\r\n").into_bytes()
             }
-            Write::Expire(key, _) if is_known(key) => b":1\r\n".to_vec(),
+            Write::Expire(key, _) if is_known(key) == Some(true) => b":1\r\n".to_vec(),
             Write::Expire(..) => return None,
         });
     }
@@ -121,10 +120,12 @@ enum Left {
 }
 
 /// What acknowledged writes have left of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     base: Option<(Left, Micros)>,
     touch: Option<(Time, Micros)>,
+    /// The value that it was given a deadline with, as the cache had it: to be shown, not to be put back.
+    seen: Option<Bytes>,
     /// How many there were.
     writes: u32,
 }
@@ -137,10 +138,11 @@ impl Image {
     }
 
     fn bytes(&self) -> usize {
-        match &self.base {
+        let value = match &self.base {
             Some((Left::Value(value, _), _)) => value.len(),
             _ => 0,
-        }
+        };
+        value + self.seen.as_ref().map_or(0, Bytes::len)
     }
 
     /// Tells whether the key is known to exist; `None` where these writes do not say. `now` is the time by the boot clock, `wall`
@@ -277,6 +279,7 @@ impl Acknowledged {
             let base = |left| Image {
                 base: Some((left, at)),
                 touch: None,
+                seen: None,
                 writes,
             };
             let image = match *write {
@@ -285,13 +288,25 @@ impl Acknowledged {
                 }
                 Write::Delete(_) => base(Left::Nothing),
                 Write::Expire(_, time) => Image {
-                    base: old.and_then(|old| old.base),
                     touch: Some((time, at)),
                     writes,
+                    ..old.unwrap_or_default()
                 },
             };
             self.bytes += id.1.len() + image.bytes();
             self.by_key.insert(id, image);
+        }
+    }
+
+    /// The cache had this value of a key that was just given a deadline.
+    pub fn note_seen(&mut self, database: u32, key: &[u8], value: Bytes) {
+        let id = (database, Bytes::copy_from_slice(key));
+        if let Some(image) = self.by_key.get_mut(&id)
+            && image.base.is_none()
+            && image.seen.is_none()
+        {
+            self.bytes += value.len();
+            image.seen = Some(value);
         }
     }
 
@@ -311,11 +326,24 @@ impl Acknowledged {
         image.exists(now, wall)
     }
 
+    /// Tells whether a key was deleted last.
+    pub fn is_deleted(&self, database: u32, key: &[u8]) -> bool {
+        let image = self.by_key.get(&(database, key.to_vec().into()));
+        image.is_some_and(|image| matches!(image.base, Some((Left::Nothing, _))))
+    }
+
+    /// Tells whether a key was given a deadline, and nothing else.
+    pub fn is_touched(&self, database: u32, key: &[u8]) -> bool {
+        let image = self.by_key.get(&(database, key.to_vec().into()));
+        image.is_some_and(|image| image.base.is_none())
+    }
+
     /// Returns a value that a client may be shown.
     pub fn value(&self, database: u32, key: &[u8], now: Micros, wall: i64) -> Option<&[u8]> {
         let image = self.by_key.get(&(database, key.to_vec().into()))?;
         match &image.base {
             Some((Left::Value(value, _), _)) if image.exists(now, wall)? => Some(value),
+            None if image.exists(now, wall)? => image.seen.as_deref(),
             _ => None,
         }
     }

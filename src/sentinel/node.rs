@@ -18,17 +18,11 @@ use super::topology::Node;
 use crate::config::Credentials;
 use crate::seam::{Dial, Entropy, HostPort};
 
-/// Longer than for Sentinels: a node may be busy with a slow command. Not longer: a frozen one must be seen to be so.
-const PATIENCE: Patience = Patience {
-    open: Duration::from_millis(500),
-    reply: Duration::from_millis(500),
-};
+/// How long a connection may take to be opened.
+const OPEN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often a node is asked in full.
 const DESCRIBE_EVERY: Duration = Duration::from_secs(1);
-
-/// How often it is pinged in between.
-const PING_EVERY: Duration = Duration::from_millis(200);
 
 /// How often it is asked for its role while the primary may change: a promotion is seen within this.
 const ROLE_EVERY: Duration = Duration::from_millis(20);
@@ -40,14 +34,20 @@ pub(super) struct Watched {
     pub(super) dial: Arc<dyn Dial>,
     pub(super) pace: watch::Receiver<Pace>,
     pub(super) seen: mpsc::Sender<Observation>,
+    /// How long it may keep silent. It is pinged more often than that.
+    pub(super) silence: Duration,
 }
 
 impl Watched {
     /// Asks for ever, at the pace given.
     pub(super) async fn ask(mut self, entropy: Entropy) {
         let mut backoff = Backoff::new(entropy);
+        let patience = Patience {
+            open: OPEN_PATIENCE,
+            reply: self.silence,
+        };
         loop {
-            let opened = Link::open(&*self.dial, &self.address, &self.credentials, PATIENCE);
+            let opened = Link::open(&*self.dial, &self.address, &self.credentials, patience);
             let failure = match opened.await {
                 // Not biased: either end is final.
                 Ok((link, driver)) => {
@@ -106,7 +106,7 @@ impl Watched {
             }
             let every = match self.pace.borrow().every < DESCRIBE_EVERY {
                 true => ROLE_EVERY,
-                false => PING_EVERY,
+                false => self.silence * 2 / 5,
             };
             until_due_within(&mut self.pace, every).await;
         }

@@ -3,6 +3,7 @@
 //! Another process at its address is no other primary: who asks for one server takes what that is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -17,7 +18,8 @@ use crate::seam::{Dial, Entropy, HostPort};
 /// Observations that may wait.
 const OBSERVATIONS_MAX: usize = 16;
 
-/// Watches the server at `address` and says what becomes of it, until nobody listens any more.
+/// Watches the server at `address` and says what becomes of it, until nobody listens any more. It is silent when it does not answer
+/// for as long as `silence`.
 ///
 /// # Cancellation
 /// Dropping the future closes the connection.
@@ -26,6 +28,7 @@ pub async fn watch(
     credentials: Credentials,
     dial: Arc<dyn Dial>,
     entropy: Entropy,
+    silence: Duration,
     mut holding: watch::Receiver<bool>,
     told: mpsc::Sender<NodeState>,
 ) {
@@ -37,6 +40,7 @@ pub async fn watch(
         dial,
         pace: paces,
         seen,
+        silence,
     };
     let mut state = NodeState::Answers;
     let follow = async {

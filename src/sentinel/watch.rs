@@ -94,6 +94,8 @@ pub struct Parts {
     pub credentials: Credentials,
     /// How connections are opened.
     pub dial: Arc<dyn Dial>,
+    /// How long a node may keep silent.
+    pub silence: Duration,
     /// Jitter.
     pub entropy: Entropy,
     /// Where changes go; they wait for room.
@@ -201,6 +203,7 @@ impl Watch {
             parts.entropy,
             paces,
             seen,
+            parts.silence,
         );
         let mut this = Self {
             members,

@@ -59,6 +59,17 @@ pub enum Settle {
     Unpause,
 }
 
+/// A key that a replica was asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyAsked {
+    /// Its database.
+    pub database: u32,
+    /// The key.
+    pub key: Bytes,
+    /// In which time, as the data path counts them.
+    pub time: u32,
+}
+
 /// What the next bytes of a link are.
 #[derive(Debug)]
 pub enum What {
@@ -133,6 +144,8 @@ pub enum What {
     },
     /// The reply to a touch that was answered before, while requests were held.
     Touched(Box<Touch>),
+    /// The reply of a replica to our question whether a key is there.
+    Whether(Box<KeyAsked>),
     /// The reply to our PTTL of a key that should have an expiry.
     Lifetime,
     /// The replies to reads of ours that tell what writes before them left.

@@ -7,10 +7,12 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-pub use super::awaited::{Awaited, Check, Form, Marked, Proof, RepairAsk, Settle, What, Wrapped};
+pub use super::awaited::{
+    Awaited, Check, Form, KeyAsked, Marked, Proof, RepairAsk, Settle, What, Wrapped,
+};
 use super::connect::{ConnectError, Established};
 use super::unanswered::Unanswered;
-use crate::cache::core::Tracking;
+use crate::cache::core::{Foreseen, Tracking};
 use crate::cache::entry::Millis;
 use crate::cache::fence::SlotId;
 use crate::command::leaves::Look;
@@ -56,6 +58,24 @@ pub enum Pending {
     Many(Box<[SlotId]>),
     /// Of any.
     Everything,
+}
+
+/// What is known ahead of a reply.
+#[derive(Debug)]
+pub enum Ahead {
+    /// The key will hold this.
+    Holds(Foreseen),
+    /// The key held this when a request that deletes it was sent.
+    Lived(Foreseen),
+}
+
+impl Ahead {
+    /// Returns what it is about.
+    pub fn foreseen(&self) -> &Foreseen {
+        match self {
+            Self::Holds(foreseen) | Self::Lived(foreseen) => foreseen,
+        }
+    }
 }
 
 /// Requests on their way that may change data, for the journal: of one client, sent one behind the other.
@@ -172,6 +192,8 @@ pub struct Link {
     pub replied: u64,
     /// Requests that may change keys, by the place of their reply.
     pub pending: VecDeque<(u64, Pending)>,
+    /// What keys hold by our own words, each until the reply with this place has come.
+    pub foreseen: VecDeque<(u64, Ahead)>,
     /// Requests that may change data, for the journal, in the order of their replies.
     pub writes: VecDeque<Write>,
     /// Keys that are to be asked about before it is flushed.
@@ -255,6 +277,7 @@ impl Link {
             asked: 0,
             replied: 0,
             pending: VecDeque::new(),
+            foreseen: VecDeque::new(),
             writes: VecDeque::new(),
             looked: Vec::new(),
             void_to: 0,

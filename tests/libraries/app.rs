@@ -44,6 +44,8 @@ pub(super) enum Library {
     Phpredis,
     /// redis-rack, redis-store, redis-rb.
     RedisRack,
+    /// Rails' cache sessions, its Redis cache store, redis-rb.
+    Rails,
 }
 
 impl Library {
@@ -78,6 +80,13 @@ impl Library {
             command.env("RESP", resp);
             command
         };
+        let puma = |app: &str| {
+            let mut command = Command::new("puma");
+            command.args(["--quiet", "--threads", "4:4", "--environment", "production"]);
+            command.arg("--bind").arg(format!("tcp://127.0.0.1:{port}"));
+            command.arg(sources.join(app));
+            command
+        };
         match self {
             Self::NodeRedis => node("node-redis"),
             Self::Ioredis => node("ioredis"),
@@ -92,13 +101,8 @@ impl Library {
                 command.env("PHP_CLI_SERVER_WORKERS", "4");
                 command
             }
-            Self::RedisRack => {
-                let mut command = Command::new("puma");
-                command.args(["--quiet", "--threads", "4:4", "--environment", "production"]);
-                command.arg("--bind").arg(format!("tcp://127.0.0.1:{port}"));
-                command.arg(sources.join("redis-rack/config.ru"));
-                command
-            }
+            Self::RedisRack => puma("redis-rack/config.ru"),
+            Self::Rails => puma("rails-sessions/config.ru"),
         }
     }
 }

@@ -11,7 +11,7 @@ say() { echo "libraries: $*" >&2; }
 
 # Some machines have a node of their own.
 command -v node >/dev/null && command -v npm >/dev/null || sh tests/install.sh nodejs npm
-sh tests/install.sh php-cli php-redis puma ruby-redis-rack
+sh tests/install.sh php-cli php-redis puma ruby-redis-rack ruby-actionpack ruby-connection-pool
 
 # is_new NAME FILE…: whether NAME was not yet installed from these files; done_with NAME says that now it is.
 is_new() {

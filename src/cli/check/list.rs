@@ -141,6 +141,7 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
         on_isolation,
         writes,
         acknowledge_after,
+        silence,
     } = hold;
     writeln!(out, "hold:")?;
     writeln!(out, "  requests_max: {requests_max}")?;
@@ -162,7 +163,8 @@ fn list_hold(hold: &Hold, out: &mut String) -> fmt::Result {
     };
     writeln!(out, "  writes: {writes}")?;
     let after = acknowledge_after.as_millis();
-    writeln!(out, "  acknowledge_after_ms: {after}")
+    writeln!(out, "  acknowledge_after_ms: {after}")?;
+    writeln!(out, "  silence_ms: {}", silence.as_millis())
 }
 
 fn list_journal(journal: &Journal, out: &mut String) -> fmt::Result {

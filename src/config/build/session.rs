@@ -125,6 +125,8 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
     let writes = section.take("writes", Shown::Plain, problems, parse::choice(choices));
     let after = parse::number(0..=60_000, "milliseconds");
     let after = section.take("acknowledge_after_ms", Shown::Plain, problems, after);
+    let silence = parse::number(50..=5_000, "milliseconds");
+    let silence = section.take("silence_ms", Shown::Plain, problems, silence);
     section.finish(problems);
     Hold {
         requests_max: requests_max.map_or(default.requests_max, size),
@@ -135,6 +137,7 @@ pub(super) fn hold(root: &mut Section, findings: &mut Findings) -> Hold {
         on_isolation: on_isolation.unwrap_or(default.on_isolation),
         writes: writes.unwrap_or(default.writes),
         acknowledge_after: after.map_or(default.acknowledge_after, Duration::from_millis),
+        silence: silence.map_or(default.silence, Duration::from_millis),
     }
 }
 

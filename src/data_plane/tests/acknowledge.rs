@@ -13,9 +13,9 @@ const OK: &str = "+OK\r\n";
 const ONE: &str = ":1\r\n";
 
 /// Longer than writes wait before they are acknowledged.
-const SOON_MS: u64 = 300;
+pub(super) const SOON_MS: u64 = 300;
 
-fn acknowledging(config: &mut Config) {
+pub(super) fn acknowledging(config: &mut Config) {
     repairing(config);
     config.cache.bytes = 1 << 20;
     config.hold.writes = Writes::Acknowledge;
@@ -23,7 +23,7 @@ fn acknowledging(config: &mut Config) {
 }
 
 /// A sidecar that serves from its first primary, where `a` is cached.
-async fn start_with(change: impl FnOnce(&mut Config)) -> (World, Client) {
+pub(super) async fn start_with(change: impl FnOnce(&mut Config)) -> (World, Client) {
     let world = World::with(Redis::new(), change).await;
     world.handle.primary(primary(1)).await;
     pass_ms(20).await;
@@ -34,11 +34,11 @@ async fn start_with(change: impl FnOnce(&mut Config)) -> (World, Client) {
     (world, client)
 }
 
-async fn start() -> (World, Client) {
+pub(super) async fn start() -> (World, Client) {
     start_with(acknowledging).await
 }
 
-async fn silent(world: &World) {
+pub(super) async fn silent(world: &World) {
     world.handle.failover(Event::Node(NodeState::Silent)).await;
 }
 
@@ -90,7 +90,7 @@ async fn what_is_to_wait_for_replicas_is_not_acknowledged_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_acknowledged_is_shown_and_what_is_gone_is_not_said_to_be_absent() {
+async fn what_is_acknowledged_is_shown_and_only_what_was_deleted_is_absent() {
     let (world, mut client) = start().await;
     silent(&world).await;
     pass_ms(SOON_MS).await;
@@ -107,7 +107,13 @@ async fn what_is_acknowledged_is_shown_and_what_is_gone_is_not_said_to_be_absent
         other.is_silent().await;
     }
     assert_eq!(client.ask("DEL x").await, ONE);
-    for waits in ["GET x", "EXISTS x", "DEL x", "EXPIRE x 9"] {
+    assert_eq!(client.ask("GET x").await, "$-1\r\n");
+    for request in ["EXISTS x", "STRLEN x", "DEL x"] {
+        assert_eq!(client.ask(request).await, ":0\r\n");
+    }
+    client.ask("SET short 1 PX 50").await;
+    pass_ms(60).await;
+    for waits in ["EXPIRE x 9", "GET short", "DEL short"] {
         let mut other = world.connect().await;
         other.send(waits).await;
         other.is_silent().await;

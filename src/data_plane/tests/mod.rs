@@ -5,6 +5,7 @@
 //! "at once" and "never" can be told apart, and nothing here sleeps for real.
 
 mod acknowledge;
+mod ahead;
 mod cached;
 mod client;
 mod drain;
@@ -27,4 +28,5 @@ mod replies;
 mod start;
 mod wait;
 mod watch;
+mod whether;
 mod world;

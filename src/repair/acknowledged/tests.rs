@@ -12,7 +12,15 @@ fn read(line: &str) -> Option<Write<'_>> {
 /// Answers lines, where `live` keys are known to exist.
 fn answered(lines: &[&str], live: &[&str]) -> Option<String> {
     let writes: Vec<Write<'_>> = lines.iter().map(|line| read(line).unwrap()).collect();
-    let lives = |key: &[u8]| live.iter().any(|live| live.as_bytes() == key);
+    // What begins with a minus sign is known not to be there.
+    let lives = |key: &[u8]| {
+        let is = |known: &str| live.contains(&known);
+        let key = String::from_utf8_lossy(key);
+        match is(&key) {
+            true => Some(true),
+            false => is(&format!("-{key}")).then_some(false),
+        }
+    };
     let replies = replies(&writes, lives)?.concat();
     Some(String::from_utf8(replies).unwrap())
 }
@@ -61,6 +69,8 @@ fn a_write_is_answered_as_the_server_would_or_not_at_all() {
     assert_eq!(answered(&["DEL k"], &[]), None);
     assert_eq!(answered(&["DEL a b a"], &["a", "b"]), Some(":2\r\n".into()));
     assert_eq!(answered(&["DEL a b"], &["a"]), None);
+    assert_eq!(answered(&["DEL a b"], &["a", "-b"]), Some(":1\r\n".into()));
+    assert_eq!(answered(&["EXPIRE k 9"], &["-k"]), None);
     assert_eq!(answered(&["EXPIRE k 9"], &["k"]), Some(":1\r\n".into()));
     assert_eq!(answered(&["EXPIRE k 9"], &[]), None);
 }
@@ -72,8 +82,8 @@ fn a_write_sees_those_in_front_of_it() {
     assert_eq!(answered(&login, &["k"]), replies);
     assert_eq!(answered(&login, &[]), None, "what DEL finds is not known");
     assert!(answered(&["SET k v", "DEL k"], &[]).is_some());
-    // Of a key that is gone nothing is said.
-    assert_eq!(answered(&["DEL k", "DEL k"], &["k"]), None);
+    let twice = Some(":1\r\n:0\r\n".to_owned());
+    assert_eq!(answered(&["DEL k", "DEL k"], &["k"]), twice);
     assert_eq!(answered(&["DEL k", "EXPIRE k 9"], &["k"]), None);
 }
 
@@ -111,6 +121,7 @@ fn a_key_is_shown_as_it_was_written_until_it_ends() {
     let gone = kept(&[("SET k v", 1), ("DEL k", 2)]);
     assert_eq!(value(&gone, 3, 0), None);
     assert_eq!(gone.exists(0, b"k", 3, 0), Some(false));
+    assert!(gone.is_deleted(0, b"k") && !set.is_deleted(0, b"k"));
     let unknown = kept(&[("EXPIRE k 9", 1)]);
     assert_eq!(value(&unknown, 3, 0), None);
     assert_eq!(unknown.exists(0, b"k", 3, 0), Some(true));

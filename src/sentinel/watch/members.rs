@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -60,6 +61,7 @@ pub(super) struct Members {
     entropy: Entropy,
     paces: watch::Receiver<Pace>,
     seen: mpsc::Sender<Observation>,
+    silence: Duration,
     pub(super) sentinels: BTreeMap<HostPort, SentinelMember>,
     pub(super) nodes: BTreeMap<HostPort, NodeMember>,
 }
@@ -72,6 +74,7 @@ impl Members {
         entropy: Entropy,
         paces: watch::Receiver<Pace>,
         seen: mpsc::Sender<Observation>,
+        silence: Duration,
     ) -> Self {
         Self {
             settings: Arc::new(settings),
@@ -80,6 +83,7 @@ impl Members {
             entropy,
             paces,
             seen,
+            silence,
             sentinels: BTreeMap::new(),
             nodes: BTreeMap::new(),
         }
@@ -141,6 +145,7 @@ impl Members {
             dial: Arc::clone(&self.dial),
             pace: self.paces.clone(),
             seen: self.seen.clone(),
+            silence: self.silence,
         };
         let entropy = self.next_entropy();
         let member = NodeMember {

@@ -55,6 +55,7 @@ pub(super) fn start(
         },
         credentials: Credentials::default(),
         dial: Arc::new(Dialler(Arc::clone(&world))),
+        silence: Duration::from_millis(500),
         entropy: Entropy::from_seed(7),
         updates,
         holding: held,
