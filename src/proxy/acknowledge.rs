@@ -9,6 +9,7 @@
 //! own (`repair/returned.rs`). Meanwhile a key that was written so is shown as it was written, or not at all: nobody is told
 //! that it is absent.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::command::keys::touched;
@@ -23,6 +24,7 @@ use crate::upstream::registry::Health;
 
 use super::Proxy;
 use super::owed::{Sent, split};
+use super::repair::KeyId;
 use super::requests::{Request, Taken};
 
 /// How long after a write was acknowledged those that wait are looked at again: it may have told what they wait for.
@@ -33,6 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Acknowledging {
     /// Writes that no server has.
     pub(super) kept: Acknowledged,
+    /// Keys of which they are on their way as they are, where nothing can be compared.
+    pub(super) writing: HashSet<KeyId>,
     /// When those that wait are looked at next.
     due: Option<tokio::time::Instant>,
 }

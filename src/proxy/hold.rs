@@ -165,6 +165,7 @@ impl Proxy {
             self.clear_cache(ClearCause::Switch);
         }
         self.end_episode();
+        self.write_acknowledged();
         self.note_hold_ended();
         self.notify_hold(false);
     }

@@ -223,6 +223,7 @@ impl Proxy {
                 | What::Lifetime
                 | What::Looks { .. }
                 | What::Touched(_)
+                | What::PutBack(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }

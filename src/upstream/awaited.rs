@@ -133,6 +133,8 @@ pub enum What {
     },
     /// The reply to a touch that was answered before, while requests were held.
     Touched(Box<Touch>),
+    /// The reply to a write that was acknowledged before, while requests were held, and is of this key of a database.
+    PutBack(Box<(u32, Bytes)>),
     /// The reply to our PTTL of a key that should have an expiry.
     Lifetime,
     /// The replies to reads of ours that tell what writes before them left.

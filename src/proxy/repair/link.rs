@@ -136,6 +136,8 @@ impl Proxy {
         repairing.link = None;
         repairing.due.dial = now + RETRY;
         repairing.unanswered = 0;
+        // It may not have arrived.
+        repairing.has_checked = false;
         for (id, work) in &mut repairing.works {
             if std::mem::take(&mut work.is_sent) {
                 repairing.order.push_front(id.clone());
