@@ -143,3 +143,18 @@ async fn who_comes_when_the_round_is_over_opens_another_one() {
     assert_eq!(settled(&world, "repaired").await, 1.0);
     assert_eq!(settled(&world, "lost").await, 0.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_until_it_is_put_back() {
+    let (world, mut client) = start().await;
+    acknowledge_x(&world, &mut client).await;
+    world.handle.drain().await;
+    client.is_closed().await;
+    pass_ms(1_000).await;
+    assert!(!world.running.is_finished());
+    world.redis.set_round(true, &[]);
+    world.handle.primary(primary(2)).await;
+    pass_ms(50).await;
+    assert!(world.redis.has("REPAIR x"));
+    assert!(world.running.is_finished());
+}
