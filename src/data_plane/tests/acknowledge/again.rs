@@ -158,3 +158,26 @@ async fn a_drain_waits_until_it_is_put_back() {
     assert!(world.redis.has("REPAIR x"));
     assert!(world.running.is_finished());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_queued_before_runs_when_its_keys_are_put_back() {
+    let (world, mut client) = start().await;
+    let mut other = world.connect().await;
+    client.ask("MULTI").await;
+    client.ask("GET x").await;
+    world.handle.failover(Event::Announced).await;
+    pass_ms(SOON_MS).await;
+    assert_eq!(other.ask("SET x 1").await, OK);
+    client.send("EXEC").await;
+    client.is_silent().await;
+    world.redis.set_round(true, &["other"]);
+    world.handle.failover(Event::CalledOff).await;
+    pass_ms(1_000).await;
+    client.is_silent().await;
+    world.redis.set_round(true, &["+other"]);
+    pass_ms(300).await;
+    assert_eq!(client.reply().await, "*1\r\n$7\r\n0:GET:x\r\n");
+    let arrived = since(&world, 0);
+    let place = |wanted: &str| arrived.iter().position(|line| line == wanted);
+    assert!(place("REPAIR x") < place("EXEC"), "{arrived:?}");
+}
