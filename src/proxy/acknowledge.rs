@@ -12,7 +12,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::command::keys::touched;
+use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, CachedRead, Kind};
 use crate::command::ttl::{Context, Found, Verdict};
 use crate::config::Writes;
@@ -42,7 +42,8 @@ pub(super) struct Acknowledging {
 }
 
 impl Proxy {
-    /// A hold began: those that wait are looked at once it has lasted for long enough.
+    /// A hold began, or its primary has fallen silent: those that wait, and what that one was asked, are looked at once that has
+    /// lasted for long enough.
     pub(super) fn note_acknowledging_from(&mut self) {
         let hold = &self.config.hold;
         if hold.writes == Writes::Acknowledge {
@@ -93,6 +94,10 @@ impl Proxy {
         let (database, multi) = (client.database, client.held.multi);
         let in_order = client.inflight == 0 && !client.held.takes_everything();
         let found = touched(&request.command, request.bytes, request.words);
+        // What looks at all keys would not see those that are written here alone.
+        if matches!(found, Touched::Nothing | Touched::Everything) && !multi {
+            return Some(self.no_primary(request));
+        }
         let mut keys = found.words().filter_map(|index| request.word(index));
         if multi || !keys.any(|key| self.acknowledging.kept.holds(database, key)) {
             return None;

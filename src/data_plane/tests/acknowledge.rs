@@ -126,6 +126,11 @@ async fn a_read_that_would_pass_the_hold_does_not_see_what_was_before() {
     client.ask("SET a 2\nSET other 2").await;
     assert_eq!(client.ask("GET a").await, "$1\r\n2\r\n");
     assert_eq!(client.ask("GET other").await, "$1\r\n2\r\n");
+    for waits in ["KEYS *", "SORT other BY nosort"] {
+        let mut other = world.connect().await;
+        other.send(waits).await;
+        other.is_silent().await;
+    }
     client.send("STRLEN a\nTTL a").await;
     assert_eq!(client.reply().await, ONE);
     client.is_silent().await;

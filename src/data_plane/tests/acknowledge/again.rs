@@ -181,3 +181,17 @@ async fn what_was_queued_before_runs_when_its_keys_are_put_back() {
     let place = |wanted: &str| arrived.iter().position(|line| line == wanted);
     assert!(place("REPAIR x") < place("EXEC"), "{arrived:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_falls_silent_within_a_hold_is_left_as_well() {
+    let (world, mut client) = start().await;
+    world.redis.hold("SET");
+    client.send("SET x 1").await;
+    pass_ms(5).await;
+    world.handle.failover(Event::Announced).await;
+    pass_ms(SOON_MS).await;
+    silent(&world).await;
+    client.is_silent().await;
+    pass_ms(SOON_MS).await;
+    assert_eq!(client.reply().await, OK);
+}
