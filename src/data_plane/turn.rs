@@ -378,7 +378,8 @@ impl Future for DataPlane {
         this.inbox.tell(this.proxy.take_episodes());
         this.proxy.publish_journal();
         this.keep_time(cx);
-        if this.proxy.is_draining() && this.proxy.clients.is_empty() {
+        let is_done = this.proxy.clients.is_empty() && !this.proxy.owes_writes();
+        if this.proxy.is_draining() && is_done {
             this.publish();
             return Poll::Ready(());
         }

@@ -9,9 +9,10 @@
 //! own (`repair/returned.rs`). Meanwhile a key that was written so is shown as it was written, or not at all. That it is absent is
 //! told only of one that was deleted so: whoever was told of the DEL was told that.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::command::keys::touched;
+use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, CachedRead, Kind};
 use crate::command::ttl::{Context, Found, Verdict};
 use crate::config::Writes;
@@ -23,6 +24,7 @@ use crate::upstream::registry::Health;
 
 use super::Proxy;
 use super::owed::{Sent, split};
+use super::repair::KeyId;
 use super::requests::{Request, Taken};
 
 /// How long after a write was acknowledged those that wait are looked at again: it may have told what they wait for.
@@ -33,12 +35,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Acknowledging {
     /// Writes that no server has.
     pub(super) kept: Acknowledged,
+    /// Keys of which they are on their way as they are, where nothing can be compared.
+    pub(super) writing: HashSet<KeyId>,
     /// When those that wait are looked at next.
     due: Option<tokio::time::Instant>,
 }
 
 impl Proxy {
-    /// A hold began: those that wait are looked at once it has lasted for long enough.
+    /// A hold began, or its primary has fallen silent: those that wait, and what that one was asked, are looked at once that has
+    /// lasted for long enough.
     pub(super) fn note_acknowledging_from(&mut self) {
         let hold = &self.config.hold;
         if hold.writes == Writes::Acknowledge {
@@ -94,6 +99,10 @@ impl Proxy {
         let (database, multi) = (client.database, client.held.multi);
         let in_order = client.inflight == 0 && !client.held.takes_everything();
         let found = touched(&request.command, request.bytes, request.words);
+        // What looks at all keys would not see those that are written here alone.
+        if matches!(found, Touched::Nothing | Touched::Everything) && !multi {
+            return Some(self.no_primary(request));
+        }
         let mut keys = found.words().filter_map(|index| request.word(index));
         if multi || !keys.any(|key| self.acknowledging.kept.holds(database, key)) {
             return None;

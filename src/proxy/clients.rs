@@ -135,6 +135,13 @@ impl Proxy {
     /// Takes no new requests; clients are closed as soon as what they have in flight is answered.
     pub fn drain(&mut self) {
         self.draining = true;
+        if self.owes_writes() {
+            let writes = self.acknowledging.kept.writes();
+            tracing::warn!(
+                writes,
+                "writes that were acknowledged while requests were held are not put back yet: they are lost unless there is a primary within shutdown.grace_s"
+            );
+        }
         let indices: Vec<u32> = self.clients.iter().map(|(index, _)| index as u32).collect();
         for index in indices {
             self.refuse_rewound(index);
@@ -143,6 +150,16 @@ impl Proxy {
                 self.close_after_flush(index, CloseCause::Drain);
             }
         }
+    }
+
+    /// Tells whether writes were acknowledged here that no primary has.
+    pub fn owes_writes(&self) -> bool {
+        !self.acknowledging.kept.is_empty()
+    }
+
+    /// Tells whether anything is still dialled for.
+    pub(super) fn may_dial(&self) -> bool {
+        !self.draining || self.owes_writes()
     }
 
     /// Tells whether a drain is under way.

@@ -306,6 +306,7 @@ impl Proxy {
             Some(What::Fields { sent_at }) => self.fields_answered(index, sent_at, &reply),
             Some(What::Lifetime) => self.lifetime_answered(&reply),
             Some(What::Touched(touch)) if refusal(&reply).is_some() => self.keep_touch(*touch),
+            Some(What::PutBack(id)) => self.acknowledged_was_written(&id, &reply),
             Some(What::Check(check)) => self.checked(*check, &reply),
             Some(What::Whether(asked)) => self.told_whether(*asked, &reply),
             Some(What::Repair(ask)) => self.repair_answered(index, ask, &reply),

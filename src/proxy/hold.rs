@@ -109,8 +109,11 @@ impl Proxy {
             self.counters.hold.holds[state.first() as usize] += 1;
             self.begin_episode(self.address());
             self.note_hold_began();
-            self.note_acknowledging_from();
             self.notify_hold(true);
+        }
+        let falls_silent = state.signs().has(Sign::Silent) && !before.signs().has(Sign::Silent);
+        if effects.began || falls_silent {
+            self.note_acknowledging_from();
         }
         // What waits in a link to a primary that does not answer is not waited for any longer, either.
         let sheds = self.failover.sheds && before.phase() != Phase::Shedding;
@@ -165,6 +168,7 @@ impl Proxy {
             self.clear_cache(ClearCause::Switch);
         }
         self.end_episode();
+        self.write_acknowledged();
         self.note_hold_ended();
         self.notify_hold(false);
     }

@@ -88,7 +88,7 @@ impl Proxy {
         self.fail_link(index);
         if probe {
             self.server_is_gone();
-            if !self.is_draining() {
+            if self.may_dial() {
                 self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
             }
         }
@@ -225,6 +225,7 @@ impl Proxy {
                 | What::Lifetime
                 | What::Looks { .. }
                 | What::Touched(_)
+                | What::PutBack(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }

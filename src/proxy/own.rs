@@ -352,6 +352,9 @@ impl Proxy {
             What::Settle(Settle::Script | Settle::Exec { script: true, .. }) => {
                 self.scripts = self.scripts.saturating_sub(1);
             }
+            What::PutBack(id) => {
+                self.acknowledging.writing.remove(&**id);
+            }
             What::Looks { count, is_payload } => self.forget_looks(*count, *is_payload),
             What::Named => {
                 self.naming = self.naming.saturating_sub(1);

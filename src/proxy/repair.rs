@@ -29,6 +29,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::config::{Config, Hold};
+use crate::failover::machine::Sign;
 use crate::id::{ClientId, LinkId};
 use crate::journal::{Micros, Seq};
 use crate::repair::fold::{Fold, Own};
@@ -186,6 +187,8 @@ pub(super) struct Repairing {
     pub(super) has_checked: bool,
     /// A primary was joined: there is something to compare the next one with.
     has_joined: bool,
+    /// Something that was acknowledged came too late for this round: it needs another one, when this one is over.
+    pub(super) is_late: bool,
     /// Keys with something that waits for somebody to put them back, and the writes that they stand for.
     pub(super) pending: HashMap<KeyId, u64>,
     pub(super) waiting_for_peers: Vec<ClientId>,
@@ -240,6 +243,7 @@ impl Repairing {
                 deferred: 0,
                 has_checked: false,
                 has_joined: false,
+                is_late: false,
                 pending: HashMap::new(),
                 waiting_for_peers: Vec::new(),
                 from: 0,
@@ -288,6 +292,7 @@ impl Repairing {
         }
         self.round = 0;
         self.reopens = false;
+        self.is_late = false;
         self.account = Account::new(now);
         waiting
     }
@@ -317,7 +322,10 @@ impl Proxy {
             .journal
             .as_ref()
             .and_then(|journal| journal.oldest_at_risk());
-        unconfirmed.map_or(held_from, |at| at.min(held_from))
+        // What was acknowledged in an earlier hold may not be put back yet.
+        let acknowledged = self.acknowledging.kept.oldest();
+        let all = unconfirmed.into_iter().chain(acknowledged);
+        all.fold(held_from, Micros::min)
     }
 
     /// Lets clients be looked at again that waited for a key, or for others.
@@ -330,18 +338,20 @@ impl Proxy {
 
     /// Does what is due by now.
     pub(super) fn tick_repair(&mut self) {
-        let now = self.now;
+        let (now, is_reached) = (self.now, self.is_reached());
         let Some(repairing) = &mut self.repairing else {
             return;
         };
         match &mut repairing.stage {
             Stage::Off | Stage::Unable => return,
-            Stage::Joining { until } if self.registry.health == Health::Up => {
+            Stage::Joining { until } if is_reached => {
                 let until = *until.get_or_insert(now + JOIN_PATIENCE);
                 if until <= now {
                     return self.give_up_repair("the primary does not answer in time");
                 }
             }
+            // Whoever waits for it then waits for more than that.
+            Stage::Joining { until } => *until = None,
             Stage::Draining(horizon, until) => {
                 let (horizon, until) = (*horizon, *until);
                 return self.drain_for_round(horizon, until);
@@ -354,6 +364,22 @@ impl Proxy {
         }
         self.keep_repair_link();
         self.ask_what_is_due();
+    }
+
+    /// Tells whether the primary should answer what it is asked. One that is returned to is to take writes as well.
+    fn is_reached(&self) -> bool {
+        let arrival = self.repairing.as_ref().map(|it| it.arrival);
+        let is_return = arrival.is_some_and(Arrival::is_return);
+        let mut signs = self.failover.state.signs().iter();
+        let is_no_matter = |sign: Sign| match sign {
+            Sign::Announced | Sign::ObjectivelyDown | Sign::Isolated => true,
+            Sign::Unjoined | Sign::Unsettled => true,
+            Sign::RefusesWrites | Sign::RefusesAll => !is_return,
+            Sign::Unnamed | Sign::Silent | Sign::Changed | Sign::Superseded | Sign::Unlinked => {
+                false
+            }
+        };
+        self.registry.health == Health::Up && signs.all(is_no_matter)
     }
 
     /// Tells when [`Proxy::tick_repair`] has something to do next.

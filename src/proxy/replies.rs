@@ -155,6 +155,7 @@ impl Proxy {
                 What::Landing(_)
                 | What::Lifetime
                 | What::Touched(_)
+                | What::PutBack(_)
                 | What::Tracking { .. }
                 | What::Probe { .. }
                 | What::Fields { .. }

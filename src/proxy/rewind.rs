@@ -122,6 +122,7 @@ impl Proxy {
             | What::Lifetime
             | What::Looks { .. }
             | What::Touched(_)
+            | What::PutBack(_)
             | What::Tracking { .. }
             | What::Probe { .. }
             | What::Fields { .. }

@@ -75,7 +75,7 @@ impl Proxy {
         self.in_doubt = false;
         self.rename_primary(address);
         self.registry.health = Health::Starting;
-        if !self.is_draining() {
+        if self.may_dial() {
             self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
         }
     }

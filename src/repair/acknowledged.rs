@@ -137,6 +137,11 @@ impl Image {
         base.max(self.touch.map(|(_, at)| at)).unwrap_or_default()
     }
 
+    fn oldest(&self) -> Option<Micros> {
+        let base = self.base.as_ref().map(|(_, at)| *at);
+        base.into_iter().chain(self.touch.map(|(_, at)| at)).min()
+    }
+
     fn bytes(&self) -> usize {
         let value = match &self.base {
             Some((Left::Value(value, _), _)) => value.len(),
@@ -258,6 +263,16 @@ impl Acknowledged {
         all.map(|image| u64::from(image.writes)).sum()
     }
 
+    /// Returns how many writes of a key there are; `None` where there is nothing of it.
+    pub fn writes_of(&self, id: &KeyId) -> Option<u32> {
+        self.by_key.get(id).map(|image| image.writes)
+    }
+
+    /// Returns when the first of what is still to be put back was acknowledged.
+    pub fn oldest(&self) -> Option<Micros> {
+        self.by_key.values().filter_map(Image::oldest).min()
+    }
+
     /// Tells whether there is anything of a key.
     pub fn holds(&self, database: u32, key: &[u8]) -> bool {
         !self.is_empty() && self.by_key.contains_key(&(database, key.to_vec().into()))
@@ -366,17 +381,11 @@ impl Acknowledged {
         .collect()
     }
 
-    /// Takes all, as requests that do the same on a server where nothing can be compared.
-    pub fn take_plain(&mut self, now: Micros) -> Vec<(KeyId, Vec<u8>)> {
-        self.bytes = 0;
-        let all = std::mem::take(&mut self.by_key).into_iter();
-        all.flat_map(|(id, image)| {
-            let requests = plain(&id.1, &image, now);
-            requests
-                .into_iter()
-                .map(move |request| (id.clone(), request))
-        })
-        .collect()
+    /// Returns all, each key as a request that does the same on a server where nothing can be compared.
+    pub fn plain(&self, now: Micros) -> Vec<(KeyId, Vec<u8>)> {
+        let all = self.by_key.iter();
+        all.map(|(id, image)| (id.clone(), plain(&id.1, image, now)))
+            .collect()
     }
 }
 
@@ -406,38 +415,39 @@ fn set(out: &mut Vec<u8>, key: &[u8], value: &[u8], deadline: Deadline) {
     }
 }
 
-/// What is left of a time, as EXPIRE takes it: the command and its number, at least 1.
-fn left(time: Time, at: Micros, now: Micros) -> (&'static [u8], String) {
+/// What is left of a time, as EXPIRE takes it, at least 1: the command, the option of SET, and the number.
+fn left(time: Time, at: Micros, now: Micros) -> (&'static str, &'static str, String) {
     match time {
-        Time::At(deadline) => (b"PEXPIREAT", deadline.to_string()),
+        Time::At(deadline) => ("PEXPIREAT", "PXAT", deadline.to_string()),
         Time::After(ttl) => {
             let gone = (now.saturating_sub(at) / 1000) as i64;
-            (b"PEXPIRE", ttl.saturating_sub(gone).max(1).to_string())
+            let left = ttl.saturating_sub(gone).max(1);
+            ("PEXPIRE", "PX", left.to_string())
         }
     }
 }
 
-fn plain(key: &[u8], image: &Image, now: Micros) -> Vec<Vec<u8>> {
-    let mut requests = Vec::new();
-    let mut push = |words: &[&[u8]]| {
-        let mut request = Vec::new();
-        encode::request(&mut request, words);
-        requests.push(request);
-    };
-    let mut expiry = image.touch;
-    match &image.base {
-        Some((Left::Nothing, _)) => push(&[b"DEL", key]),
-        Some((Left::Value(value, time), at)) => {
-            push(&[b"SET", key, value]);
-            expiry = expiry.or(time.map(|time| (time, *at)));
+fn plain(key: &[u8], image: &Image, now: Micros) -> Vec<u8> {
+    let mut out = Vec::new();
+    let touch = image.touch.map(|(time, at)| left(time, at, now));
+    match (&image.base, touch) {
+        (Some((Left::Nothing, _)), _) => encode::request(&mut out, &[b"DEL", key]),
+        (Some((Left::Value(value, time), at)), touch) => {
+            let expiry = touch.or(time.map(|time| left(time, *at, now)));
+            match expiry {
+                None => encode::request(&mut out, &[b"SET", key, value]),
+                Some((_, option, number)) => {
+                    let words = [b"SET", key, value, option.as_bytes(), number.as_bytes()];
+                    encode::request(&mut out, &words);
+                }
+            }
         }
-        None => {}
+        (None, Some((command, _, number))) => {
+            encode::request(&mut out, &[command.as_bytes(), key, number.as_bytes()]);
+        }
+        (None, None) => {}
     }
-    if let Some((time, at)) = expiry {
-        let (command, number) = left(time, at, now);
-        push(&[command, key, number.as_bytes()]);
-    }
-    requests
+    out
 }
 
 #[cfg(test)]

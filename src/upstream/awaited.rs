@@ -146,6 +146,8 @@ pub enum What {
     Touched(Box<Touch>),
     /// The reply of a replica to our question whether a key is there.
     Whether(Box<KeyAsked>),
+    /// The reply to a write that was acknowledged before, while requests were held, and is of this key of a database.
+    PutBack(Box<(u32, Bytes)>),
     /// The reply to our PTTL of a key that should have an expiry.
     Lifetime,
     /// The replies to reads of ours that tell what writes before them left.

@@ -151,6 +151,11 @@ impl Redis {
         });
     }
 
+    /// Returns from when on it was wished to compare, the last time that a round was opened or joined, in microseconds.
+    pub(super) fn horizon(&self) -> i64 {
+        self.state().round.horizon
+    }
+
     /// Changes what it does with a link.
     pub(super) fn with_link(&self, link: usize, how: impl FnOnce(&mut Link)) {
         self.change(|state| how(&mut state.links[link]));

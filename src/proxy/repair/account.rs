@@ -137,7 +137,6 @@ impl Proxy {
         self.in_round = false;
         self.let_go(waiting);
         self.failover_event(Event::Joined);
-        self.write_acknowledged();
         self.apply_touches();
     }
 

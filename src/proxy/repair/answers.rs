@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::failover::machine::Event;
 use crate::failover::replay::refusal;
 use crate::id::LinkId;
 use crate::proxy::Proxy;
@@ -137,8 +138,14 @@ impl Proxy {
             .repairing
             .as_ref()
             .is_some_and(|it| matches!(it.stage, Stage::Joining { .. }));
-        if refusal(reply).is_some() {
-            return self.leave_repair_link();
+        if let Some(scope) = refusal(reply) {
+            self.leave_repair_link();
+            let repairing = self.repairing.as_ref();
+            // Writes are held for it already: it is the primary that they wait for now.
+            if is_joining && repairing.is_some_and(|it| it.arrival.is_return()) {
+                self.failover_event(Event::Refused(scope));
+            }
+            return;
         }
         if is_joining {
             let words = String::from_utf8_lossy(reply);
@@ -285,6 +292,20 @@ impl Proxy {
         let verdicts = reply::repaired(reply, &work.own.record).map(|(_, verdicts)| verdicts);
         let refused = Some(Outcome::Lost(Cause::Refused));
         let outcome = verdicts.map_or(refused, |verdicts| outcome(&work.own.record, &verdicts));
+        let kept = self.acknowledging.kept.writes_of(&id);
+        if outcome == Some(Outcome::Lost(Cause::Late))
+            && work.later.is_none()
+            && let Some(kept) = kept
+        {
+            // What was acknowledged before the hold is late for good.
+            account.at_risk -= u64::from(kept);
+            account
+                .tally
+                .add(Outcome::Lost(Cause::Late), writes - u64::from(kept));
+            self.put_back_later();
+            self.let_go(work.waiting);
+            return self.go_on_repairing();
+        }
         match outcome {
             Some(outcome) => account.tally.add(outcome, writes),
             None => {
@@ -301,8 +322,13 @@ impl Proxy {
         self.go_on_repairing();
     }
 
-    /// The round is over: what waits for somebody to put its key back is lost where nobody has.
     fn end_round(&mut self) {
+        self.settle_round();
+        self.put_back_what_was_late();
+    }
+
+    /// The round is over: what waits for somebody to put its key back is lost where nobody has.
+    fn settle_round(&mut self) {
         let now = self.now;
         self.in_round = false;
         self.stop_waiting_for_peers();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::cache::shape;
 use crate::command::keys::{Touched, touched};
 use crate::command::table::{Access, Kind};
+use crate::downstream::client::QueuedKeys;
 use crate::repair::marking::is_absolute;
 use crate::resp::Protocol;
 use crate::upstream::link::Lane;
@@ -33,7 +34,7 @@ impl Proxy {
     pub(in crate::proxy) fn stop_for_repair(&mut self, request: &Request<'_>) -> Option<Taken> {
         let reason = match request.command.kind {
             Kind::Multi => self.reason_of_block(request),
-            Kind::Exec => self.waits_for_others().then_some(Reason::Others),
+            Kind::Exec => self.reason_of_exec(request.client),
             _ => self.reason_to_wait(request),
         };
         match reason {
@@ -89,6 +90,19 @@ impl Proxy {
                 (depends && self.waits_for_others()).then_some(Reason::Others)
             }
         }
+    }
+
+    /// Looks at what a client has queued, maybe before it was known what is to be repaired.
+    fn reason_of_exec(&self, client: u32) -> Option<Reason> {
+        let queued = self.clients[client as usize].queued_keys.as_deref();
+        let reason = match queued {
+            Some(QueuedKeys::Some(keys)) => {
+                self.unrepaired(client, keys.iter().map(|key| &key[..]))
+            }
+            Some(QueuedKeys::Everything) => self.has_works().then_some(Reason::Others),
+            None => None,
+        };
+        reason.or_else(|| self.waits_for_others().then_some(Reason::Others))
     }
 
     /// Looks at a whole transaction that has arrived.

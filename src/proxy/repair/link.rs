@@ -15,12 +15,12 @@ use crate::proxy::Proxy;
 impl Proxy {
     /// Opens the link where there is none, and its time has come.
     pub(in crate::proxy) fn keep_repair_link(&mut self) {
-        let now = self.now;
+        let (now, may_dial) = (self.now, self.may_dial());
         let Some(repairing) = &mut self.repairing else {
             return;
         };
         let is_wanted = repairing.link.is_none() && repairing.due.dial <= now;
-        if !is_wanted || self.registry.health != Health::Up || self.draining {
+        if !is_wanted || self.registry.health != Health::Up || !may_dial {
             return;
         }
         repairing.due.dial = now + RETRY;
@@ -136,6 +136,8 @@ impl Proxy {
         repairing.link = None;
         repairing.due.dial = now + RETRY;
         repairing.unanswered = 0;
+        // It may not have arrived.
+        repairing.has_checked = false;
         for (id, work) in &mut repairing.works {
             if std::mem::take(&mut work.is_sent) {
                 repairing.order.push_front(id.clone());

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::failover::machine::Event;
+use crate::failover::machine::{Event, Sign, Signs};
+use crate::failover::replay::refusal;
 use crate::id::ClientId;
 use crate::proxy::Proxy;
 use crate::repair::acknowledged::merge;
@@ -108,7 +109,7 @@ impl Repairing {
 impl Proxy {
     /// The failover was called off, and writes were acknowledged meanwhile.
     pub(in crate::proxy) fn return_to_primary(&mut self) {
-        let is_returning = |repairing: &Repairing| repairing.is_returning();
+        let is_returning = |it: &Repairing| it.is_returning() || it.is_late;
         let is_under_way = self.repairing.as_deref().is_none_or(is_returning);
         if self.acknowledging.kept.is_empty() || is_under_way {
             return;
@@ -196,18 +197,57 @@ impl Proxy {
         }
     }
 
-    /// Nothing can be compared on this primary: what was acknowledged is written as it is.
-    pub(super) fn write_acknowledged(&mut self) {
-        for ((database, key), request) in self.acknowledging.kept.take_plain(self.boot_micros) {
+    /// Where nothing can be compared, what was acknowledged is written as it is, before anything else is sent; it is kept until
+    /// that is answered.
+    pub(in crate::proxy) fn write_acknowledged(&mut self) {
+        let stage = self.repairing.as_ref().map(|repairing| &repairing.stage);
+        if self.acknowledging.kept.is_empty() || !matches!(stage, Some(Stage::Unable)) {
+            return;
+        }
+        for (id, request) in self.acknowledging.kept.plain(self.boot_micros) {
+            if self.acknowledging.writing.contains(&id) {
+                continue;
+            }
             let found = self
                 .registry
-                .shared(Lane::Tracked, Protocol::Resp3, database)
-                .or_else(|| self.open_shared(Lane::Tracked, Protocol::Resp3, database));
+                .shared(Lane::Tracked, Protocol::Resp3, id.0)
+                .or_else(|| self.open_shared(Lane::Tracked, Protocol::Resp3, id.0));
             let Some(link) = found else {
                 continue;
             };
-            self.send_write_of_ours(link, &key, &request, What::Swallow);
+            self.acknowledging.writing.insert(id.clone());
+            let key = id.1.clone();
+            self.send_write_of_ours(link, &key, &request, What::PutBack(Box::new(id)));
             self.journal_sent_as(link, &request, false);
+        }
+    }
+
+    /// The primary has answered such a write.
+    pub(in crate::proxy) fn acknowledged_was_written(&mut self, id: &KeyId, reply: &[u8]) {
+        self.acknowledging.writing.remove(id);
+        match refusal(reply) {
+            Some(scope) => self.failover_event(Event::Refused(scope)),
+            None => {
+                self.acknowledging.kept.remove(id);
+            }
+        }
+    }
+
+    /// What was acknowledged came too late for this round: until there is another one, writes wait, and it is shown as it was
+    /// written.
+    pub(super) fn put_back_later(&mut self) {
+        if let Some(repairing) = &mut self.repairing {
+            repairing.is_late = true;
+        }
+        self.failover_event(Event::Unsettled);
+    }
+
+    /// The round is over: another one is opened for what came too late for it.
+    pub(super) fn put_back_what_was_late(&mut self) {
+        let repairing = self.repairing.as_mut();
+        let was_late = repairing.is_some_and(|it| std::mem::take(&mut it.is_late));
+        if was_late && self.failover.state.signs() == Signs::of(&[Sign::Unsettled]) {
+            self.return_to_primary();
         }
     }
 }

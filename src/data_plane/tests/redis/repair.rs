@@ -13,6 +13,18 @@ pub(super) struct Round {
     pub(super) number: i64,
     /// Who has not reported.
     pub(super) missing: Vec<String>,
+    /// From when on it was wished to compare, the last time that it was opened or joined.
+    pub(super) horizon: i64,
+}
+
+/// Returns what of a request is listed as arrived: its short form may say more.
+pub(super) fn shown(request: &[String]) -> &[String] {
+    match request[0].as_str() {
+        "REPAIR" => &request[..2],
+        "OPEN" if request[1] == "returned" => &request[..2],
+        "OPEN" => &request[..1],
+        _ => request,
+    }
 }
 
 /// Gives a call of one of our scripts its short form; every other request stays as it is.
@@ -27,7 +39,7 @@ pub(super) fn short(request: Vec<String>) -> Vec<String> {
     let (keys, arguments) = request[3..].split_at(count);
     match script {
         Script::Mark => [vec![name], keys[2..].to_vec()].concat(),
-        Script::Open if arguments[2] == "returned" => vec![name, "returned".into()],
+        Script::Open => [vec![name], arguments[2..5].to_vec()].concat(),
         Script::Report if arguments[3] == "checked" => vec!["CHECK".into()],
         Script::Repair => [vec![name, keys[2].clone()], arguments.to_vec()].concat(),
         _ => vec![name],
@@ -40,6 +52,7 @@ pub(super) fn answer(words: &[String], round: &Round) -> Option<String> {
         is_open,
         number,
         missing,
+        ..
     } = round;
     Some(match words[0].as_str() {
         "OPEN" | "LOOK" | "CHECK" | "REPORT" | "BEAT" => {

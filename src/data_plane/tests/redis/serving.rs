@@ -91,13 +91,13 @@ impl Serving {
             self.input.drain(..length);
             let request = repair::short(request);
             if request[0] != "HELLO" {
-                let shown = match request[0].as_str() {
-                    "REPAIR" => &request[..2],
-                    _ => &request[..],
-                };
-                let line = shown.join(" ");
-                self.redis
-                    .change(|state| state.arrivals.push((self.number, line)));
+                let line = repair::shown(&request).join(" ");
+                self.redis.change(|state| {
+                    state.arrivals.push((self.number, line));
+                    if request[0] == "OPEN" {
+                        state.round.horizon = request[3].parse().expect("a stamp");
+                    }
+                });
             }
             self.queue.push_back(request);
         }
