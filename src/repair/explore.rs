@@ -78,6 +78,14 @@ fn variations(scene: Scene) -> Vec<(&'static str, Scene)> {
             "called off",
             Scene {
                 returns: 1,
+                ..hasty.clone()
+            },
+        ),
+        (
+            "called off, and a lost link",
+            Scene {
+                returns: 1,
+                losses: 1,
                 ..hasty
             },
         ),
@@ -450,6 +458,19 @@ fn called_off_others_compare_what_they_have_before_it_is_put_back() {
     let scene = Scene {
         returns: 1,
         ..Scene::new(vec![(0, Delete), (0, Field(0)), (1, Set)], 0)
+    };
+    assert!(breaks::<Sound>(shell, [scene]));
+}
+
+#[test]
+fn nothing_is_answered_locally_while_a_write_of_its_own_to_the_key_is_in_flight() {
+    let shell = Shell {
+        local_when_idle: false,
+        ..Shell::SOUND
+    };
+    let scene = Scene {
+        returns: 1,
+        ..Scene::new(vec![(0, Set), (0, Set), (1, Field(0))], 0)
     };
     assert!(breaks::<Sound>(shell, [scene]));
 }
