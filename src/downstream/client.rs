@@ -214,6 +214,8 @@ pub struct Client {
     pub watch_lost: bool,
     /// Something of what it awaits may have run before, on a link that was lost.
     pub replayed: bool,
+    /// Its front request was counted as one that waits for a primary.
+    pub is_held_counted: bool,
     /// When it has asked a replica and got no answer of use ([`crate::proxy`] counts these times); 0 = it has not.
     pub asked_replica: u32,
     /// Since when what is in flight may wait in the server.
@@ -287,6 +289,7 @@ impl Client {
             watches: false,
             watch_lost: false,
             replayed: false,
+            is_held_counted: false,
             asked_replica: 0,
             blocked_since: None,
             poisoned: false,

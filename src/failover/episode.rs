@@ -214,7 +214,7 @@ impl Entry {
 pub struct Book {
     /// A hold lasts, or was called off a moment ago.
     open: Option<Entry>,
-    /// Another primary is served from, and repaired.
+    /// The primary, another one or the one before, is served from, and repaired.
     settling: Option<Entry>,
     begun: u64,
     /// With whether it is final.
@@ -284,7 +284,9 @@ impl Book {
         let after = open.after(now);
         open.episode.serving_after_ms = after;
         open.episode.requests = counted.since(open.counted);
-        if open.episode.outcome == Outcome::CalledOff {
+        // What was acknowledged without the primary is put back on it.
+        let settles = settles && self.settling.is_none();
+        if open.episode.outcome == Outcome::CalledOff && !settles {
             open.episode.settled_after_ms = Some(after);
             open.over = Some(now);
             self.written.push((open.episode.clone(), false));

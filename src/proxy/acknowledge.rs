@@ -281,6 +281,7 @@ impl Proxy {
     }
 
     fn answer_here(&mut self, client: u32, requests: u32, reply: &[u8]) {
+        self.clients[client as usize].is_held_counted = false;
         self.counters.requests[LaneMetric::Local.index()] += u64::from(requests);
         self.answer(client, |out| out.extend_from_slice(reply));
     }

@@ -178,15 +178,22 @@ impl Proxy {
         // The list of those to be looked at is taken from its end.
         for id in self.failover.held.take().into_iter().rev() {
             self.unstall(id, Stall::Held);
+            self.end_waiting(id);
         }
     }
 
-    /// Looks at those again who wait: some may go on by now.
+    /// Looks at those again who wait: some may go on by now. Who goes on waiting is counted once.
     pub(super) fn look_again_at_held(&mut self) {
-        // Who goes on waiting is counted once.
-        let waiting = self.failover.held.clients() as u64;
-        self.counters.hold.held = self.counters.hold.held.saturating_sub(waiting);
-        self.release_held();
+        for id in self.failover.held.take().into_iter().rev() {
+            self.unstall(id, Stall::Held);
+        }
+    }
+
+    /// What a client sends next, and has to wait, is counted anew.
+    pub(super) fn end_waiting(&mut self, id: ClientId) {
+        if let Some(client) = self.client(id) {
+            client.is_held_counted = false;
+        }
     }
 
     /// Tells whether requests wait for a primary at the moment, rather than being refused.
@@ -282,7 +289,8 @@ impl Proxy {
     pub(super) fn hold_client(&mut self, index: u32, bytes: usize) {
         let client = &mut self.clients[index as usize];
         client.stall = Stall::Held;
-        self.counters.hold.held += 1;
+        let is_counted = std::mem::replace(&mut client.is_held_counted, true);
+        self.counters.hold.held += u64::from(!is_counted);
         self.enter_hold(index, bytes);
     }
 

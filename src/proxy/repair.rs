@@ -333,6 +333,7 @@ impl Proxy {
         for id in waiting {
             self.failover.held.leave(id);
             self.unstall(id, crate::downstream::client::Stall::Held);
+            self.end_waiting(id);
         }
     }
 

@@ -137,10 +137,10 @@ fn a_switch_interrupts_the_repair_before_and_not_what_is_not_served_yet() {
 fn a_hold_that_goes_on_is_one_and_is_closed_a_second_after_its_end() {
     let mut book = Book::default();
     begin(&mut book, 0, 0);
-    book.end(counted(1), true, at(100));
+    book.end(counted(1), false, at(100));
     begin(&mut book, 0, 1);
     assert_eq!(book.next_tick(), None);
-    book.end(counted(3), true, at(200));
+    book.end(counted(3), false, at(200));
     book.tick(at(1_199));
     assert_eq!(
         lines(&mut book),
@@ -162,7 +162,7 @@ fn a_hold_that_goes_on_is_one_and_is_closed_a_second_after_its_end() {
 fn another_hold_closes_the_one_before_at_once() {
     let mut book = Book::default();
     begin(&mut book, 0, 0);
-    book.end(counted(1), true, at(100));
+    book.end(counted(1), false, at(100));
     begin(&mut book, 150, 1);
     let told = lines(&mut book);
     assert_eq!(told[1], (1, Outcome::CalledOff, 1, Some(100), None, true));
@@ -200,4 +200,17 @@ fn the_json_is_flat_and_leaves_out_what_is_not_known() {
     episode.repair = Some(repair(4));
     let json = serde_json::to_value(&episode).unwrap();
     assert_eq!((&json["at_risk"], &json["keys"]), (&4.into(), &0.into()));
+}
+
+#[test]
+fn one_that_was_called_off_is_final_when_what_was_acknowledged_is_put_back() {
+    let mut book = Book::default();
+    begin(&mut book, 0, 0);
+    book.end(counted(2), true, at(2_000));
+    let open = (1, Outcome::CalledOff, 2, None, None, false);
+    assert_eq!(lines(&mut book), [open]);
+    assert_eq!(book.next_tick(), None, "it may take longer than a second");
+    book.settle(repair(5), Some(at(2_900)), at(3_500));
+    let settled = (1, Outcome::CalledOff, 2, Some(3_500), Some(5), true);
+    assert_eq!(lines(&mut book), [settled]);
 }
