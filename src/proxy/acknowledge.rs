@@ -26,6 +26,7 @@ use super::Proxy;
 use super::owed::{Sent, split};
 use super::repair::KeyId;
 use super::requests::{Request, Taken};
+use super::transactions::queued_answer;
 
 /// How long after a write was acknowledged those that wait are looked at again: it may have told what they wait for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -112,7 +113,7 @@ impl Proxy {
         }
         // A replica may know the value of one that was only given a deadline.
         let key = request.word(1).unwrap_or_default();
-        let is_of_one = matches!(request.words.len(), 2) && request.command.cached.is_some();
+        let is_of_one = request.words.len() == 2 && request.command.cached.is_some();
         let kept = &self.acknowledging.kept;
         if is_of_one && self.failover.gate == Some(Scope::All) && kept.is_touched(database, key) {
             return None;
@@ -187,8 +188,7 @@ impl Proxy {
         for (_, found) in judged.map_or(&[][..], |judged| &judged.found) {
             self.count_finding(found.finding, found.count_if_done());
         }
-        let mut out = b"+OK\r\n".to_vec();
-        out.extend(b"+QUEUED\r\n".repeat(replies.len()));
+        let mut out = queued_answer(replies.len());
         encode::header(&mut out, b'*', replies.len() as i64);
         out.extend(replies.concat());
         self.answer_here(request.client, count, &out);

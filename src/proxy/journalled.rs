@@ -317,10 +317,6 @@ impl Proxy {
         let (next, oldest) = (journal.ring.newest() + 1, journal.ring.oldest());
         let fate = journal.samples.begin(generation, next, oldest, inheritance);
         journal.progress.begin(generation);
-        self.begin_waits(generation);
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
         journal.fate.inherited += fate.inherited;
         journal.fate.in_doubt += fate.in_doubt;
         let Fate {
@@ -329,6 +325,7 @@ impl Proxy {
         } = fate;
         // In doubt is not lost: what a replica had received between the last sample and the end is unknown.
         tracing::info!(inherited, in_doubt, "acknowledged writes at the switch");
+        self.begin_waits(generation);
     }
 
     /// The same primary, under another address.

@@ -8,6 +8,7 @@ use crate::command::facts::ServerFacts;
 use crate::downstream::client::Stall;
 use crate::id::LinkId;
 use crate::reactor::Token;
+use crate::resp::Protocol;
 use crate::seam::HostPort;
 use crate::upstream::connect::{self, Profile};
 use crate::upstream::link::{Lane, Link};
@@ -124,15 +125,15 @@ impl Proxy {
             if let Health::Down { retry_at, .. } = &mut self.registry.health {
                 *retry_at = None;
             }
-            self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
+            self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
         }
         if self.registry.health == Health::Starting
             && self
                 .registry
-                .shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0)
+                .shared(Lane::Tracked, Protocol::Resp3, 0)
                 .is_none()
         {
-            self.open_shared(Lane::Tracked, crate::resp::Protocol::Resp3, 0);
+            self.open_shared(Lane::Tracked, Protocol::Resp3, 0);
         }
         self.tick_failover();
         self.tick_waits();
@@ -164,6 +165,13 @@ impl Proxy {
             .chain(self.next_repair_tick())
             .chain(self.next_episode_tick())
             .min()
+    }
+
+    /// Returns the tracked link of a database, opened where there is none; `None` where none can be opened now.
+    pub(super) fn tracked_in(&mut self, database: u32) -> Option<LinkId> {
+        self.registry
+            .shared(Lane::Tracked, Protocol::Resp3, database)
+            .or_else(|| self.open_shared(Lane::Tracked, Protocol::Resp3, database))
     }
 
     /// Notes that a link has something to write.

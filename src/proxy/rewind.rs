@@ -17,6 +17,7 @@ use crate::upstream::link::{Awaited, Form, What};
 
 use super::Proxy;
 use super::owed::{Owed, Sent, split};
+use super::transactions::queued_answer;
 
 /// What requests that were taken back read, and may have changed already.
 #[derive(Debug, Default)]
@@ -196,10 +197,8 @@ impl Proxy {
         let is_watched = false;
         let class = classify_block(&self.table, &lines, wall, is_watched);
         if replay(class, delivery) == Replay::Unknown {
-            let mut answer = b"+OK\r\n".to_vec();
-            for _ in 2..lines.len() {
-                answer.extend_from_slice(b"+QUEUED\r\n");
-            }
+            // The first is MULTI, the last EXEC.
+            let answer = queued_answer(lines.len().saturating_sub(2));
             self.put_back(id, Rewound::Answer(answer.into()));
             return self.put_back_error(id, ErrorKind::OutcomeUnknown);
         }

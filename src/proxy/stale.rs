@@ -20,7 +20,7 @@ use crate::failover::machine::Scope;
 use crate::failover::touches::{Touch, Touches};
 use crate::id::{ClientId, LinkId};
 use crate::metrics::{Lane as LaneMetric, SessionRead, Touched};
-use crate::resp::{Protocol, encode, value};
+use crate::resp::{encode, value};
 use crate::upstream::link::{Lane, Link, Pending, What};
 
 use super::Proxy;
@@ -316,11 +316,7 @@ impl Proxy {
             .as_ref()
             .is_some_and(|cached| cached.touches.abilities.expire_options);
         for touch in self.stale.touches.take() {
-            let found = self
-                .registry
-                .shared(Lane::Tracked, Protocol::Resp3, touch.database)
-                .or_else(|| self.open_shared(Lane::Tracked, Protocol::Resp3, touch.database));
-            let Some(link) = found else {
+            let Some(link) = self.tracked_in(touch.database) else {
                 self.keep_touch(touch);
                 continue;
             };

@@ -19,6 +19,13 @@ use super::touches::proof;
 /// Bytes of one transaction that are remembered, to be queued again on another link.
 const TRANSCRIPT_BYTES_MAX: usize = 1024 * 1024;
 
+/// What the server answers to MULTI and to so many requests behind it.
+pub(super) fn queued_answer(requests: usize) -> Vec<u8> {
+    let mut answer = b"+OK\r\n".to_vec();
+    answer.extend(b"+QUEUED\r\n".repeat(requests));
+    answer
+}
+
 impl Proxy {
     /// `[MULTI … EXEC]` that has arrived whole and holds only session commands needs no link of its own: it is one
     /// write of one sender.

@@ -4,31 +4,18 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::redis::{Door, Redis, Say};
+use super::repair::{self, repairing};
 use super::world::{World, pass_ms, settle};
-use crate::config::{Config, Sentinels, Source};
 use crate::data_plane::Primary;
 use crate::failover::episode::{Episode, Outcome};
 use crate::failover::machine::Event;
-use crate::seam::HostPort;
 use crate::sentinel::topology::SwitchReason;
-
-fn repairing(config: &mut Config) {
-    config.upstream.source = Source::Sentinel(Sentinels::default());
-    config.hold.deadline = Some(Duration::from_secs(10));
-    config.repair.enabled = true;
-}
 
 fn primary(generation: u64, reason: SwitchReason) -> Primary {
     Primary {
-        address: HostPort {
-            host: format!("p{generation}.test"),
-            port: 6379,
-        },
-        generation,
-        run_id: None,
         epoch: 40 + generation,
-        inheritance: None,
         reason,
+        ..repair::primary(generation)
     }
 }
 

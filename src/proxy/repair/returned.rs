@@ -18,8 +18,7 @@ use crate::repair::fold::Own;
 use crate::repair::script::reply::Seen;
 use crate::repair::stamp::Stamp;
 use crate::repair::tally::Outcome;
-use crate::resp::Protocol;
-use crate::upstream::link::{Lane, What};
+use crate::upstream::link::What;
 
 use super::{Arrival, KeyId, PAST_MAX, Repairing, Stage, Work};
 
@@ -76,12 +75,7 @@ impl Repairing {
             (false, None) => self.add_work(own),
             (false, Some(work)) => merge(&mut work.own, own),
             (true, Some(work)) => work.later = Some(own),
-            (true, None) => {
-                self.deferred += 1;
-                let mut work = Work::new(own);
-                work.is_deferred = true;
-                self.works.insert(id, work);
-            }
+            (true, None) => self.defer(id, own, Vec::new()),
         }
     }
 
@@ -208,11 +202,7 @@ impl Proxy {
             if self.acknowledging.writing.contains(&id) {
                 continue;
             }
-            let found = self
-                .registry
-                .shared(Lane::Tracked, Protocol::Resp3, id.0)
-                .or_else(|| self.open_shared(Lane::Tracked, Protocol::Resp3, id.0));
-            let Some(link) = found else {
+            let Some(link) = self.tracked_in(id.0) else {
                 continue;
             };
             self.acknowledging.writing.insert(id.clone());

@@ -3,6 +3,7 @@
 use super::*;
 
 const LATE: &str = "*3\r\n:0\r\n:6\r\n:-1\r\n";
+const NO_PERMISSION: &str = "-NOPERM this user has no permissions\r\n";
 const NO_REPLICAS: &str = "-NOREPLICAS Not enough good replicas to write.\r\n";
 
 /// Has `x` acknowledged while the primary is silent.
@@ -85,12 +86,7 @@ async fn a_primary_that_takes_no_writes_for_long_gets_it_when_it_does() {
 async fn what_is_written_as_it_is_and_refused_is_written_again() {
     let (world, mut client) = start().await;
     acknowledge_x(&world, &mut client).await;
-    say(
-        &world,
-        "OPEN",
-        "-NOPERM this user has no permissions\r\n",
-        1,
-    );
+    say(&world, "OPEN", NO_PERMISSION, 1);
     say(&world, "SET", NO_REPLICAS, 1);
     world.handle.primary(primary(2)).await;
     pass_ms(1_000).await;
@@ -102,12 +98,7 @@ async fn what_is_written_as_it_is_and_refused_is_written_again() {
 async fn what_is_written_as_it_is_and_not_answered_is_put_back_on_the_next_primary() {
     let (world, mut client) = start().await;
     acknowledge_x(&world, &mut client).await;
-    say(
-        &world,
-        "OPEN",
-        "-NOPERM this user has no permissions\r\n",
-        1,
-    );
+    say(&world, "OPEN", NO_PERMISSION, 1);
     world.redis.hold("SET");
     world.handle.primary(primary(2)).await;
     pass_ms(20).await;
